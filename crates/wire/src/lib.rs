@@ -1,1 +1,19 @@
-//! See ARCHITECTURE.md.
+//! Kafka's protocol: messages, frames, record batches, error codes, and the types of ids.
+//!
+//! Invariant: this crate neither reads nor writes anything but memory, and no input makes it panic or take memory
+//! beyond the input's own size (and, where it must, a stated bound).
+//!
+//! Reading order: [`codec`] (how a value is read and written), [`header`], then [`messages`], which `cargo xtask codegen`
+//! writes from the schemas in `schema/`, as it does [`ErrorCode`] and [`ApiKey`].
+
+pub mod codec;
+pub mod header;
+pub mod messages;
+
+mod api_key;
+mod error_code;
+mod uuid;
+
+pub use api_key::{ApiKey, Listener, UnknownApiKey};
+pub use error_code::ErrorCode;
+pub use uuid::{InvalidUuid, Uuid};
