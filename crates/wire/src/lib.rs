@@ -4,11 +4,13 @@
 //! beyond the input's own size (and, where it must, a stated bound).
 //!
 //! Reading order: [`codec`] (how a value is read and written), [`header`], then [`messages`], which `cargo xtask codegen`
-//! writes from the schemas in `schema/`, as it does [`ErrorCode`] and [`ApiKey`].
+//! writes from the schemas in `schema/`, as it does [`ErrorCode`] and [`ApiKey`]; then [`records`], the batches that are
+//! inside of messages and logs.
 
 pub mod codec;
 pub mod header;
 pub mod messages;
+pub mod records;
 
 mod api_key;
 mod error_code;
