@@ -8,6 +8,7 @@
 //! inside of messages and logs.
 
 pub mod codec;
+pub mod control;
 pub mod header;
 pub mod messages;
 pub mod records;
