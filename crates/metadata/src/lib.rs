@@ -6,4 +6,5 @@
 //!
 //! Reading order: [`machine`], `image`, `controller`, `quorum`.
 
+pub mod config;
 pub mod machine;
