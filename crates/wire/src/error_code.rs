@@ -8,7 +8,7 @@ use std::fmt;
 pub enum ErrorCode {
     /// The server experienced an unexpected error when processing the request.
     UnknownServerError = -1,
-    /// No error.
+    /// NONE
     #[default]
     None = 0,
     /// The requested offset is not within the range of offsets maintained by the server.
@@ -617,11 +617,11 @@ impl ErrorCode {
         )
     }
 
-    /// What Kafka says where nothing more particular is known; empty for `None`.
+    /// What Kafka says where nothing more particular is known.
     pub const fn message(self) -> &'static str {
         match self {
             Self::UnknownServerError => "The server experienced an unexpected error when processing the request.",
-            Self::None => "",
+            Self::None => "NONE",
             Self::OffsetOutOfRange => {
                 "The requested offset is not within the range of offsets maintained by the server."
             }

@@ -104,7 +104,7 @@ pub struct Field {
     pub type_: Type,
     pub versions: Versions,
     pub nullable: Versions,
-    /// The default as the schema writes it; `Some("null")` is null.
+    /// The default as the schema writes it; the text "null" is null.
     pub default: Option<String>,
     pub tag: Option<u32>,
     pub ignorable: bool,
@@ -261,8 +261,8 @@ fn field(json: &Value) -> Result<Field, String> {
         present = tagged;
     }
     let default = match json.get("default") {
-        None => None,
-        Some(Value::Null) => Some("null".to_owned()),
+        // Kafka's generator takes a JSON null (not the text "null") for no default at all.
+        None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(text.clone()),
         Some(other) => Some(other.to_string()),
     };

@@ -203,7 +203,9 @@ impl Writer<'_> {
         if field.map_key {
             notes.push("key of its array".to_owned());
         }
-        if let Some(default) = &field.default
+        if !field.nullable.is_empty() && !self.default_is_null(field) {
+            notes.push("default empty, not null".to_owned());
+        } else if let Some(default) = &field.default
             && !matches!(default.as_str(), "" | "0" | "null")
             && !default.eq_ignore_ascii_case("false")
         {
@@ -380,6 +382,8 @@ impl Writer<'_> {
             Type::Records => "records",
             Type::Array(_) => "array",
             Type::Struct(name) if field.nullable.is_empty() => return format!("{name}::read(d)?"),
+            // Within a tagged field null is told from a structure in another way.
+            Type::Struct(_) if field.tag.is_some() => "tagged_struct",
             Type::Struct(_) => "struct",
         };
         if field.nullable.is_empty() {
@@ -488,6 +492,7 @@ impl Writer<'_> {
             Type::Bytes => ("byte_string", true),
             Type::Records => ("records", true),
             Type::Array(_) => ("array", true),
+            Type::Struct(_) if field.tag.is_some() => ("tagged_struct", true),
             Type::Struct(_) => ("struct", true),
         };
         if field.nullable.is_empty() {

@@ -349,10 +349,9 @@ fn error_code(codes: &str, messages: &str) -> Result<String, String> {
         .map(|(_, n, ..)| format!("Self::{}", names::camel(n)))
         .collect();
     out += &retriable.join(" | ");
-    out += ") }\n\n/// What Kafka says where nothing more particular is known; empty for `None`.
+    out += ") }\n\n/// What Kafka says where nothing more particular is known.
         pub const fn message(self) -> &'static str { match self {\n";
-    for (code, name, _, message) in &errors {
-        let message = if *code == 0 { "" } else { message };
+    for (_, name, _, message) in &errors {
         let _ = writeln!(out, "Self::{} => {message:?},", names::camel(name));
     }
     out += "} }\n}\n

@@ -214,6 +214,11 @@ impl<'a> Decoder<'a> {
         if self.i8()? < 0 { Ok(None) } else { T::read(self).map(Some) }
     }
 
+    /// A structure or null as the value of a tagged field: there an unsigned varint tells them apart, 0 for null.
+    pub fn nullable_tagged_struct<T: Element<'a>>(&mut self) -> Result<Option<T>, DecodeError> {
+        if self.uvarint()? == 0 { Ok(None) } else { T::read(self).map(Some) }
+    }
+
     pub fn array<T: Element<'a>>(&mut self) -> Result<Array<'a, T>, DecodeError> {
         self.nullable_array()?.ok_or_else(|| self.error(DecodeProblem::Null))
     }

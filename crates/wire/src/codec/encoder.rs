@@ -285,6 +285,12 @@ impl Encoder {
         }
     }
 
+    /// A structure or null as the value of a tagged field: there an unsigned varint tells them apart, 0 for null.
+    pub fn nullable_tagged_struct<'a, T: Element<'a>>(&mut self, value: Option<&T>) -> Result<(), EncodeError> {
+        self.uvarint(u32::from(value.is_some()));
+        value.map_or(Ok(()), |value| value.write(self))
+    }
+
     pub fn array<'a, T: Element<'a>>(&mut self, value: &Array<'a, T>) -> Result<(), EncodeError> {
         self.nullable_array(Some(value))
     }

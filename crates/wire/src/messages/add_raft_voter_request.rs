@@ -8,6 +8,7 @@ use crate::{
 /// Versions 0 to 1, all flexible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddRaftVoterRequest<'a> {
+    /// Default empty, not null.
     pub cluster_id: Option<Str<'a>>,
     pub timeout_ms: i32,
     pub voter_id: i32,

@@ -7,6 +7,7 @@ use crate::codec::{DecodeError, Decoder, Element, EncodeError, Encoder, Message,
 pub struct AddRaftVoterResponse<'a> {
     pub throttle_time_ms: i32,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
 }
 

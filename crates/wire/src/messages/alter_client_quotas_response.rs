@@ -30,6 +30,7 @@ impl<'a> Element<'a> for AlterClientQuotasResponse<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryData<'a> {
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub entity: Array<'a, EntityData<'a>>,
 }
@@ -62,6 +63,7 @@ impl<'a> Element<'a> for EntryData<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData<'a> {
     pub entity_type: Str<'a>,
+    /// Default empty, not null.
     pub entity_name: Option<Str<'a>>,
 }
 

@@ -62,6 +62,7 @@ impl<'a> Element<'a> for AlterConfigsResource<'a> {
 pub struct AlterableConfig<'a> {
     /// Key of its array.
     pub name: Str<'a>,
+    /// Default empty, not null.
     pub value: Option<Str<'a>>,
 }
 

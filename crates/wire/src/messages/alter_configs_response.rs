@@ -30,6 +30,7 @@ impl<'a> Element<'a> for AlterConfigsResponse<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlterConfigsResourceResponse<'a> {
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub resource_type: i8,
     pub resource_name: Str<'a>,

@@ -9,6 +9,7 @@ pub struct AlterPartitionReassignmentsResponse<'a> {
     /// Versions 1+, dropped in others; default true.
     pub allow_replication_factor_change: bool,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub responses: Array<'a, ReassignableTopicResponse<'a>>,
 }
@@ -84,6 +85,7 @@ impl<'a> Element<'a> for ReassignableTopicResponse<'a> {
 pub struct ReassignablePartitionResponse<'a> {
     pub partition_index: i32,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
 }
 

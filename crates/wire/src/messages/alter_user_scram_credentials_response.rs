@@ -31,6 +31,7 @@ impl<'a> Element<'a> for AlterUserScramCredentialsResponse<'a> {
 pub struct AlterUserScramCredentialsResult<'a> {
     pub user: Str<'a>,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
 }
 

@@ -13,6 +13,7 @@ pub struct BrokerRegistrationRequest<'a> {
     pub incarnation_id: Uuid,
     pub listeners: Array<'a, Listener<'a>>,
     pub features: Array<'a, Feature<'a>>,
+    /// Default empty, not null.
     pub rack: Option<Str<'a>>,
     /// Versions 1+.
     pub is_migrating_zk_broker: bool,

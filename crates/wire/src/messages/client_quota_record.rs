@@ -34,6 +34,7 @@ impl<'a> Element<'a> for ClientQuotaRecord<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData<'a> {
     pub entity_type: Str<'a>,
+    /// Default empty, not null.
     pub entity_name: Option<Str<'a>>,
 }
 

@@ -8,6 +8,7 @@ pub struct ConfigRecord<'a> {
     pub resource_type: i8,
     pub resource_name: Str<'a>,
     pub name: Str<'a>,
+    /// Default empty, not null.
     pub value: Option<Str<'a>>,
 }
 

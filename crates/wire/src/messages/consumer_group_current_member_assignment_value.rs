@@ -42,19 +42,25 @@ impl<'a> Element<'a> for ConsumerGroupCurrentMemberAssignmentValue<'a> {
 }
 
 /// In [`ConsumerGroupCurrentMemberAssignmentValue::assigned_partitions`], [`ConsumerGroupCurrentMemberAssignmentValue::partitions_pending_revocation`].
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TopicPartitions<'a> {
     pub topic_id: Uuid,
     pub partitions: Array<'a, i32>,
-    /// Tag 0.
+    /// Tag 0; default empty, not null.
     pub assignment_epochs: Option<Array<'a, i32>>,
+}
+
+impl Default for TopicPartitions<'_> {
+    fn default() -> Self {
+        Self { topic_id: Uuid::ZERO, partitions: Default::default(), assignment_epochs: Some(Default::default()) }
+    }
 }
 
 impl<'a> Element<'a> for TopicPartitions<'a> {
     const MIN_SIZE: usize = 18;
 
     fn read(d: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        let mut m = Self { topic_id: d.uuid()?, partitions: d.array()?, assignment_epochs: None };
+        let mut m = Self { topic_id: d.uuid()?, partitions: d.array()?, assignment_epochs: Some(Default::default()) };
         let mut tags = d.tags()?;
         while let Some(tag) = d.next_tag(&mut tags)? {
             match tag {
@@ -69,7 +75,7 @@ impl<'a> Element<'a> for TopicPartitions<'a> {
         e.uuid(self.topic_id);
         e.array(&self.partitions)?;
         let tags = e.begin_tags();
-        if self.assignment_epochs.is_some() {
+        if !self.assignment_epochs.as_ref().is_some_and(|value| value.is_empty()) {
             let tag = e.begin_tag(tags, 0);
             e.nullable_array(self.assignment_epochs.as_ref())?;
             e.end_tag(tag);

@@ -5,16 +5,20 @@ use crate::codec::{Array, Bytes, DecodeError, Decoder, Element, EncodeError, Enc
 /// Versions 0, all flexible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConsumerGroupMemberMetadataValue<'a> {
+    /// Default empty, not null.
     pub instance_id: Option<Str<'a>>,
+    /// Default empty, not null.
     pub rack_id: Option<Str<'a>>,
     pub client_id: Str<'a>,
     pub client_host: Str<'a>,
     pub subscribed_topic_names: Array<'a, Str<'a>>,
+    /// Default empty, not null.
     pub subscribed_topic_regex: Option<Str<'a>>,
     /// Default -1.
     pub rebalance_timeout_ms: i32,
+    /// Default empty, not null.
     pub server_assignor: Option<Str<'a>>,
-    /// Tag 0.
+    /// Tag 0; default empty, not null.
     pub classic_member_metadata: Option<ClassicMemberMetadata<'a>>,
 }
 
@@ -29,7 +33,7 @@ impl Default for ConsumerGroupMemberMetadataValue<'_> {
             subscribed_topic_regex: Some(Default::default()),
             rebalance_timeout_ms: -1,
             server_assignor: Some(Default::default()),
-            classic_member_metadata: None,
+            classic_member_metadata: Some(Default::default()),
         }
     }
 }
@@ -47,12 +51,12 @@ impl<'a> Element<'a> for ConsumerGroupMemberMetadataValue<'a> {
             subscribed_topic_regex: d.nullable_string()?,
             rebalance_timeout_ms: d.i32()?,
             server_assignor: d.nullable_string()?,
-            classic_member_metadata: None,
+            classic_member_metadata: Some(Default::default()),
         };
         let mut tags = d.tags()?;
         while let Some(tag) = d.next_tag(&mut tags)? {
             match tag {
-                0 => m.classic_member_metadata = d.nullable_struct()?,
+                0 => m.classic_member_metadata = d.nullable_tagged_struct()?,
                 _ => d.skip_tag(),
             }
         }
@@ -69,9 +73,9 @@ impl<'a> Element<'a> for ConsumerGroupMemberMetadataValue<'a> {
         e.i32(self.rebalance_timeout_ms);
         e.nullable_string(self.server_assignor.as_deref())?;
         let tags = e.begin_tags();
-        if self.classic_member_metadata.is_some() {
+        if self.classic_member_metadata != Some(Default::default()) {
             let tag = e.begin_tag(tags, 0);
-            e.nullable_struct(self.classic_member_metadata.as_ref())?;
+            e.nullable_tagged_struct(self.classic_member_metadata.as_ref())?;
             e.end_tag(tag);
         }
         Ok(())

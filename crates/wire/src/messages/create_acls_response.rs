@@ -30,6 +30,7 @@ impl<'a> Element<'a> for CreateAclsResponse<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AclCreationResult<'a> {
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
 }
 

@@ -8,9 +8,9 @@ use crate::{
 /// Versions 1 to 3, flexible from 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreateDelegationTokenRequest<'a> {
-    /// Versions 3+.
+    /// Versions 3+; default empty, not null.
     pub owner_principal_type: Option<Str<'a>>,
-    /// Versions 3+.
+    /// Versions 3+; default empty, not null.
     pub owner_principal_name: Option<Str<'a>>,
     pub renewers: Array<'a, CreatableRenewers<'a>>,
     pub max_lifetime_ms: i64,

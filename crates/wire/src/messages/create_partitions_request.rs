@@ -37,6 +37,7 @@ pub struct CreatePartitionsTopic<'a> {
     /// Key of its array.
     pub name: Str<'a>,
     pub count: i32,
+    /// Default empty, not null.
     pub assignments: Option<Array<'a, CreatePartitionsAssignment<'a>>>,
 }
 

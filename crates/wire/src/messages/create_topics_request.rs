@@ -105,6 +105,7 @@ impl<'a> Element<'a> for CreatableReplicaAssignment<'a> {
 pub struct CreatableTopicConfig<'a> {
     /// Key of its array.
     pub name: Str<'a>,
+    /// Default empty, not null.
     pub value: Option<Str<'a>>,
 }
 

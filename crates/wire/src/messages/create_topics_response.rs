@@ -37,12 +37,13 @@ pub struct CreatableTopicResult<'a> {
     /// Versions 7+, dropped in others.
     pub topic_id: Uuid,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     /// Versions 5+, dropped in others; default -1.
     pub num_partitions: i32,
     /// Versions 5+, dropped in others; default -1.
     pub replication_factor: i16,
-    /// Versions 5+, dropped in others.
+    /// Versions 5+, dropped in others; default empty, not null.
     pub configs: Option<Array<'a, CreatableTopicConfigs<'a>>>,
     /// Versions 5+, dropped in others; tag 0.
     pub topic_config_error_code: i16,
@@ -119,6 +120,7 @@ impl<'a> Element<'a> for CreatableTopicResult<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CreatableTopicConfigs<'a> {
     pub name: Str<'a>,
+    /// Default empty, not null.
     pub value: Option<Str<'a>>,
     pub read_only: bool,
     /// Default -1.

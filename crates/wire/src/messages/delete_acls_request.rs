@@ -31,10 +31,13 @@ impl<'a> Element<'a> for DeleteAclsRequest<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsFilter<'a> {
     pub resource_type_filter: i8,
+    /// Default empty, not null.
     pub resource_name_filter: Option<Str<'a>>,
     /// Default 3.
     pub pattern_type_filter: i8,
+    /// Default empty, not null.
     pub principal_filter: Option<Str<'a>>,
+    /// Default empty, not null.
     pub host_filter: Option<Str<'a>>,
     pub operation: i8,
     pub permission_type: i8,

@@ -30,6 +30,7 @@ impl<'a> Element<'a> for DeleteAclsResponse<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsFilterResult<'a> {
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub matching_acls: Array<'a, DeleteAclsMatchingAcl<'a>>,
 }
@@ -62,6 +63,7 @@ impl<'a> Element<'a> for DeleteAclsFilterResult<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeleteAclsMatchingAcl<'a> {
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub resource_type: i8,
     pub resource_name: Str<'a>,

@@ -32,7 +32,7 @@ impl<'a> Element<'a> for DeleteTopicsResponse<'a> {
 /// In [`DeleteTopicsResponse::responses`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeletableTopicResult<'a> {
-    /// Null in versions 6+; key of its array.
+    /// Null in versions 6+; key of its array; default empty, not null.
     pub name: Option<Str<'a>>,
     /// Versions 6+, dropped in others.
     pub topic_id: Uuid,

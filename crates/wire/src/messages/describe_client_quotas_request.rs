@@ -34,6 +34,7 @@ impl<'a> Element<'a> for DescribeClientQuotasRequest<'a> {
 pub struct ComponentData<'a> {
     pub entity_type: Str<'a>,
     pub match_type: i8,
+    /// Default empty, not null.
     pub r#match: Option<Str<'a>>,
 }
 

@@ -7,7 +7,9 @@ use crate::codec::{Array, DecodeError, Decoder, Element, EncodeError, Encoder, M
 pub struct DescribeClientQuotasResponse<'a> {
     pub throttle_time_ms: i32,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
+    /// Default empty, not null.
     pub entries: Option<Array<'a, EntryData<'a>>>,
 }
 
@@ -74,6 +76,7 @@ impl<'a> Element<'a> for EntryData<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntityData<'a> {
     pub entity_type: Str<'a>,
+    /// Default empty, not null.
     pub entity_name: Option<Str<'a>>,
 }
 

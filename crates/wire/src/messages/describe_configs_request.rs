@@ -47,6 +47,7 @@ impl<'a> Element<'a> for DescribeConfigsRequest<'a> {
 pub struct DescribeConfigsResource<'a> {
     pub resource_type: i8,
     pub resource_name: Str<'a>,
+    /// Default empty, not null.
     pub configuration_keys: Option<Array<'a, Str<'a>>>,
 }
 

@@ -30,6 +30,7 @@ impl<'a> Element<'a> for DescribeConfigsResponse<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsResult<'a> {
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub resource_type: i8,
     pub resource_name: Str<'a>,
@@ -78,6 +79,7 @@ impl<'a> Element<'a> for DescribeConfigsResult<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsResourceResult<'a> {
     pub name: Str<'a>,
+    /// Default empty, not null.
     pub value: Option<Str<'a>>,
     pub read_only: bool,
     /// Default -1.
@@ -86,7 +88,7 @@ pub struct DescribeConfigsResourceResult<'a> {
     pub synonyms: Array<'a, DescribeConfigsSynonym<'a>>,
     /// Versions 3+, dropped in others.
     pub config_type: i8,
-    /// Versions 3+, dropped in others.
+    /// Versions 3+, dropped in others; default empty, not null.
     pub documentation: Option<Str<'a>>,
 }
 
@@ -147,6 +149,7 @@ impl<'a> Element<'a> for DescribeConfigsResourceResult<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeConfigsSynonym<'a> {
     pub name: Str<'a>,
+    /// Default empty, not null.
     pub value: Option<Str<'a>>,
     pub source: i8,
 }

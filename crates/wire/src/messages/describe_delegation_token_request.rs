@@ -8,6 +8,7 @@ use crate::{
 /// Versions 1 to 3, flexible from 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeDelegationTokenRequest<'a> {
+    /// Default empty, not null.
     pub owners: Option<Array<'a, DescribeDelegationTokenOwner<'a>>>,
 }
 

@@ -8,6 +8,7 @@ use crate::{
 /// Versions 1 to 5, flexible from 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeLogDirsRequest<'a> {
+    /// Default empty, not null.
     pub topics: Option<Array<'a, DescribableLogDirTopic<'a>>>,
 }
 

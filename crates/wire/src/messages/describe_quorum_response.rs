@@ -9,7 +9,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeQuorumResponse<'a> {
     pub error_code: i16,
-    /// Versions 2+, dropped in others.
+    /// Versions 2+, dropped in others; default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub topics: Array<'a, TopicData<'a>>,
     /// Versions 2+.
@@ -88,7 +88,7 @@ impl<'a> Element<'a> for TopicData<'a> {
 pub struct PartitionData<'a> {
     pub partition_index: i32,
     pub error_code: i16,
-    /// Versions 2+, dropped in others.
+    /// Versions 2+, dropped in others; default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub leader_id: i32,
     pub leader_epoch: i32,

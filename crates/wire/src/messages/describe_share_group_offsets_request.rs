@@ -31,6 +31,7 @@ impl<'a> Element<'a> for DescribeShareGroupOffsetsRequest<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeShareGroupOffsetsRequestGroup<'a> {
     pub group_id: Str<'a>,
+    /// Default empty, not null.
     pub topics: Option<Array<'a, DescribeShareGroupOffsetsRequestTopic<'a>>>,
 }
 

@@ -35,7 +35,7 @@ impl<'a> Element<'a> for DescribeTopicPartitionsResponse<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeTopicPartitionsResponseTopic<'a> {
     pub error_code: i16,
-    /// Key of its array.
+    /// Key of its array; default empty, not null.
     pub name: Option<Str<'a>>,
     pub topic_id: Uuid,
     pub is_internal: bool,

@@ -8,6 +8,7 @@ use crate::{
 /// Versions 0, all flexible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DescribeUserScramCredentialsRequest<'a> {
+    /// Default empty, not null.
     pub users: Option<Array<'a, UserName<'a>>>,
 }
 

@@ -7,6 +7,7 @@ use crate::codec::{Array, DecodeError, Decoder, Element, EncodeError, Encoder, M
 pub struct DescribeUserScramCredentialsResponse<'a> {
     pub throttle_time_ms: i32,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub results: Array<'a, DescribeUserScramCredentialsResult<'a>>,
 }
@@ -51,6 +52,7 @@ impl<'a> Element<'a> for DescribeUserScramCredentialsResponse<'a> {
 pub struct DescribeUserScramCredentialsResult<'a> {
     pub user: Str<'a>,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub credential_infos: Array<'a, CredentialInfo>,
 }

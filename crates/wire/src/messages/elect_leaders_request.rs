@@ -10,6 +10,7 @@ use crate::{
 pub struct ElectLeadersRequest<'a> {
     /// Versions 1+.
     pub election_type: i8,
+    /// Default empty, not null.
     pub topic_partitions: Option<Array<'a, TopicPartitions<'a>>>,
     /// Default 60000.
     pub timeout_ms: i32,

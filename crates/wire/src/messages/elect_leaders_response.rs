@@ -68,6 +68,7 @@ impl<'a> Element<'a> for ReplicaElectionResult<'a> {
 pub struct PartitionResult<'a> {
     pub partition_id: i32,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
 }
 

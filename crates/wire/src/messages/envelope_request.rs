@@ -9,6 +9,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct EnvelopeRequest<'a> {
     pub request_data: Bytes<'a>,
+    /// Default empty, not null.
     pub request_principal: Option<Bytes<'a>>,
     pub client_host_address: Bytes<'a>,
 }

@@ -111,6 +111,7 @@ pub struct PartitionData<'a> {
     pub last_stable_offset: i64,
     /// Versions 5+, dropped in others; default -1.
     pub log_start_offset: i64,
+    /// Default empty, not null.
     pub aborted_transactions: Option<Array<'a, AbortedTransaction>>,
     /// Versions 11+; default -1.
     pub preferred_read_replica: i32,

@@ -9,7 +9,7 @@ pub struct FindCoordinatorResponse<'a> {
     pub throttle_time_ms: i32,
     /// Versions 0 to 3.
     pub error_code: i16,
-    /// Versions 1 to 3, dropped in others.
+    /// Versions 1 to 3, dropped in others; default empty, not null.
     pub error_message: Option<Str<'a>>,
     /// Versions 0 to 3.
     pub node_id: i32,
@@ -99,6 +99,7 @@ pub struct Coordinator<'a> {
     pub host: Str<'a>,
     pub port: i32,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
 }
 

@@ -7,7 +7,9 @@ use crate::codec::{Array, Bytes, DecodeError, Decoder, Element, EncodeError, Enc
 pub struct GroupMetadataValue<'a> {
     pub protocol_type: Str<'a>,
     pub generation: i32,
+    /// Default empty, not null.
     pub protocol: Option<Str<'a>>,
+    /// Default empty, not null.
     pub leader: Option<Str<'a>>,
     /// Versions 2+, dropped in others; default -1.
     pub current_state_timestamp: i64,

@@ -64,6 +64,7 @@ pub struct AlterableConfig<'a> {
     pub name: Str<'a>,
     /// Key of its array.
     pub config_operation: i8,
+    /// Default empty, not null.
     pub value: Option<Str<'a>>,
 }
 

@@ -8,6 +8,7 @@ use crate::{
 /// Versions 0 to 6, flexible from 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InitProducerIdRequest<'a> {
+    /// Default empty, not null.
     pub transactional_id: Option<Str<'a>>,
     pub transaction_timeout_ms: i32,
     /// Versions 3+; default -1.

@@ -12,7 +12,7 @@ pub struct JoinGroupResponse<'a> {
     pub generation_id: i32,
     /// Versions 7+, dropped in others.
     pub protocol_type: Option<Str<'a>>,
-    /// Null in versions 7+.
+    /// Null in versions 7+; default empty, not null.
     pub protocol_name: Option<Str<'a>>,
     pub leader: Str<'a>,
     /// Versions 9+.

@@ -46,6 +46,7 @@ impl<'a> Element<'a> for LeaveGroupResponse<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberResponse<'a> {
     pub member_id: Str<'a>,
+    /// Default empty, not null.
     pub group_instance_id: Option<Str<'a>>,
     pub error_code: i16,
 }

@@ -8,7 +8,7 @@ use crate::{
 /// Versions 0 to 13, flexible from 9.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataRequest<'a> {
-    /// Null in versions 1+.
+    /// Null in versions 1+; default empty, not null.
     pub topics: Option<Array<'a, MetadataRequestTopic<'a>>>,
     /// Versions 4+; default true.
     pub allow_auto_topic_creation: bool,
@@ -76,7 +76,7 @@ impl<'a> Element<'a> for MetadataRequest<'a> {
 pub struct MetadataRequestTopic<'a> {
     /// Versions 10+, dropped in others.
     pub topic_id: Uuid,
-    /// Null in versions 10+.
+    /// Null in versions 10+; default empty, not null.
     pub name: Option<Str<'a>>,
 }
 

@@ -123,7 +123,7 @@ impl<'a> Element<'a> for MetadataResponseBroker<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetadataResponseTopic<'a> {
     pub error_code: i16,
-    /// Null in versions 12+; key of its array.
+    /// Null in versions 12+; key of its array; default empty, not null.
     pub name: Option<Str<'a>>,
     /// Versions 10+, dropped in others.
     pub topic_id: Uuid,

@@ -113,6 +113,7 @@ pub struct OffsetCommitRequestPartition<'a> {
     pub committed_offset: i64,
     /// Versions 6+, dropped in others; default -1.
     pub committed_leader_epoch: i32,
+    /// Default empty, not null.
     pub committed_metadata: Option<Str<'a>>,
 }
 

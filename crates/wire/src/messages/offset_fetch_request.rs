@@ -10,7 +10,7 @@ use crate::{
 pub struct OffsetFetchRequest<'a> {
     /// Versions 1 to 7.
     pub group_id: Str<'a>,
-    /// Versions 1 to 7; null in versions 2 to 7.
+    /// Versions 1 to 7; null in versions 2 to 7; default empty, not null.
     pub topics: Option<Array<'a, OffsetFetchRequestTopic<'a>>>,
     /// Versions 8+.
     pub groups: Array<'a, OffsetFetchRequestGroup<'a>>,
@@ -111,6 +111,7 @@ pub struct OffsetFetchRequestGroup<'a> {
     pub member_id: Option<Str<'a>>,
     /// Versions 9+, dropped in others; default -1.
     pub member_epoch: i32,
+    /// Default empty, not null.
     pub topics: Option<Array<'a, OffsetFetchRequestTopics<'a>>>,
 }
 

@@ -87,6 +87,7 @@ pub struct OffsetFetchResponsePartition<'a> {
     pub committed_offset: i64,
     /// Versions 5 to 7, dropped in others; default -1.
     pub committed_leader_epoch: i32,
+    /// Default empty, not null.
     pub metadata: Option<Str<'a>>,
     pub error_code: i16,
 }
@@ -204,6 +205,7 @@ pub struct OffsetFetchResponsePartitions<'a> {
     pub committed_offset: i64,
     /// Default -1.
     pub committed_leader_epoch: i32,
+    /// Default empty, not null.
     pub metadata: Option<Str<'a>>,
     pub error_code: i16,
 }

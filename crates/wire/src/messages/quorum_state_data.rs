@@ -20,7 +20,7 @@ pub struct QuorumStateData<'a> {
     pub voted_directory_id: Uuid,
     /// Versions 0.
     pub applied_offset: i64,
-    /// Versions 0.
+    /// Versions 0; default empty, not null.
     pub current_voters: Option<Array<'a, Voter>>,
 }
 

@@ -15,6 +15,7 @@ pub struct RegisterBrokerRecord<'a> {
     pub broker_epoch: i64,
     pub end_points: Array<'a, BrokerEndpoint<'a>>,
     pub features: Array<'a, BrokerFeature<'a>>,
+    /// Default empty, not null.
     pub rack: Option<Str<'a>>,
     /// Default true.
     pub fenced: bool,

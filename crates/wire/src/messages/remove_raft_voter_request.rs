@@ -8,6 +8,7 @@ use crate::{
 /// Versions 0, all flexible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoveRaftVoterRequest<'a> {
+    /// Default empty, not null.
     pub cluster_id: Option<Str<'a>>,
     pub voter_id: i32,
     pub voter_directory_id: Uuid,

@@ -6,6 +6,7 @@ use crate::codec::{Bytes, DecodeError, Decoder, Element, EncodeError, Encoder, M
 #[derive(Clone, Debug, PartialEq)]
 pub struct SaslAuthenticateResponse<'a> {
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     pub auth_bytes: Bytes<'a>,
     /// Versions 1+, dropped in others.

@@ -9,6 +9,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShareAcknowledgeRequest<'a> {
     pub group_id: Option<Str<'a>>,
+    /// Default empty, not null.
     pub member_id: Option<Str<'a>>,
     pub share_session_epoch: i32,
     /// Versions 2+.

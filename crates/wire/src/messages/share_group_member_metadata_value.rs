@@ -5,6 +5,7 @@ use crate::codec::{Array, DecodeError, Decoder, Element, EncodeError, Encoder, M
 /// Versions 0, all flexible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShareGroupMemberMetadataValue<'a> {
+    /// Default empty, not null.
     pub rack_id: Option<Str<'a>>,
     pub client_id: Str<'a>,
     pub client_host: Str<'a>,

@@ -51,19 +51,30 @@ impl<'a> Element<'a> for StreamsGroupCurrentMemberAssignmentValue<'a> {
 }
 
 /// In [`StreamsGroupCurrentMemberAssignmentValue::active_tasks`], [`StreamsGroupCurrentMemberAssignmentValue::active_tasks_pending_revocation`], [`StreamsGroupCurrentMemberAssignmentValue::standby_tasks`], [`StreamsGroupCurrentMemberAssignmentValue::standby_tasks_pending_revocation`], [`StreamsGroupCurrentMemberAssignmentValue::warmup_tasks`], [`StreamsGroupCurrentMemberAssignmentValue::warmup_tasks_pending_revocation`].
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TaskIds<'a> {
     pub subtopology_id: Str<'a>,
     pub partitions: Array<'a, i32>,
-    /// Tag 0.
+    /// Tag 0; default empty, not null.
     pub assignment_epochs: Option<Array<'a, i32>>,
+}
+
+impl Default for TaskIds<'_> {
+    fn default() -> Self {
+        Self {
+            subtopology_id: Default::default(),
+            partitions: Default::default(),
+            assignment_epochs: Some(Default::default()),
+        }
+    }
 }
 
 impl<'a> Element<'a> for TaskIds<'a> {
     const MIN_SIZE: usize = 3;
 
     fn read(d: &mut Decoder<'a>) -> Result<Self, DecodeError> {
-        let mut m = Self { subtopology_id: d.string()?, partitions: d.array()?, assignment_epochs: None };
+        let mut m =
+            Self { subtopology_id: d.string()?, partitions: d.array()?, assignment_epochs: Some(Default::default()) };
         let mut tags = d.tags()?;
         while let Some(tag) = d.next_tag(&mut tags)? {
             match tag {
@@ -78,7 +89,7 @@ impl<'a> Element<'a> for TaskIds<'a> {
         e.string(&self.subtopology_id)?;
         e.array(&self.partitions)?;
         let tags = e.begin_tags();
-        if self.assignment_epochs.is_some() {
+        if !self.assignment_epochs.as_ref().is_some_and(|value| value.is_empty()) {
             let tag = e.begin_tag(tags, 0);
             e.nullable_array(self.assignment_epochs.as_ref())?;
             e.end_tag(tag);

@@ -13,6 +13,7 @@ pub struct StreamsGroupHeartbeatResponse<'a> {
     pub heartbeat_interval_ms: i32,
     pub acceptable_recovery_lag: i32,
     pub task_offset_interval_ms: i32,
+    /// Default empty, not null.
     pub status: Option<Array<'a, Status<'a>>>,
     pub active_tasks: Option<Array<'a, TaskIds<'a>>>,
     pub standby_tasks: Option<Array<'a, TaskIds<'a>>>,

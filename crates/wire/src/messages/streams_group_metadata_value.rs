@@ -9,13 +9,18 @@ pub struct StreamsGroupMetadataValue<'a> {
     pub metadata_hash: i64,
     /// Tag 0; default -1.
     pub validated_topology_epoch: i32,
-    /// Tag 1.
+    /// Tag 1; default empty, not null.
     pub last_assignment_configs: Option<Array<'a, LastAssignmentConfig<'a>>>,
 }
 
 impl Default for StreamsGroupMetadataValue<'_> {
     fn default() -> Self {
-        Self { epoch: 0, metadata_hash: 0, validated_topology_epoch: -1, last_assignment_configs: None }
+        Self {
+            epoch: 0,
+            metadata_hash: 0,
+            validated_topology_epoch: -1,
+            last_assignment_configs: Some(Default::default()),
+        }
     }
 }
 
@@ -27,7 +32,7 @@ impl<'a> Element<'a> for StreamsGroupMetadataValue<'a> {
             epoch: d.i32()?,
             metadata_hash: d.i64()?,
             validated_topology_epoch: -1,
-            last_assignment_configs: None,
+            last_assignment_configs: Some(Default::default()),
         };
         let mut tags = d.tags()?;
         while let Some(tag) = d.next_tag(&mut tags)? {
@@ -49,7 +54,7 @@ impl<'a> Element<'a> for StreamsGroupMetadataValue<'a> {
             e.i32(self.validated_topology_epoch);
             e.end_tag(tag);
         }
-        if self.last_assignment_configs.is_some() {
+        if !self.last_assignment_configs.as_ref().is_some_and(|value| value.is_empty()) {
             let tag = e.begin_tag(tags, 1);
             e.nullable_array(self.last_assignment_configs.as_ref())?;
             e.end_tag(tag);

@@ -9,6 +9,7 @@ pub struct TransactionLogValue<'a> {
     pub producer_epoch: i16,
     pub transaction_timeout_ms: i32,
     pub transaction_status: i8,
+    /// Default empty, not null.
     pub transaction_partitions: Option<Array<'a, PartitionsSchema<'a>>>,
     pub transaction_last_update_timestamp_ms: i64,
     pub transaction_start_timestamp_ms: i64,

@@ -7,6 +7,7 @@ use crate::codec::{Array, DecodeError, Decoder, Element, EncodeError, Encoder, M
 pub struct UpdateFeaturesResponse<'a> {
     pub throttle_time_ms: i32,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
     /// Versions 0 to 1, dropped in others.
     pub results: Array<'a, UpdatableFeatureResult<'a>>,
@@ -57,6 +58,7 @@ pub struct UpdatableFeatureResult<'a> {
     /// Key of its array.
     pub feature: Str<'a>,
     pub error_code: i16,
+    /// Default empty, not null.
     pub error_message: Option<Str<'a>>,
 }
 

@@ -8,6 +8,7 @@ use crate::{
 /// Versions 0, all flexible.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpdateRaftVoterRequest<'a> {
+    /// Default empty, not null.
     pub cluster_id: Option<Str<'a>>,
     pub current_leader_epoch: i32,
     pub voter_id: i32,
