@@ -83,6 +83,13 @@ mod tests {
         ] {
             assert_eq!(check(name, value).unwrap_err(), said);
         }
+        let said = check("share.auto.offset.reset", "LATEST").unwrap_err();
+        assert_eq!(
+            said,
+            "Invalid value LATEST for configuration share.auto.offset.reset: Invalid value `LATEST` for configuration \
+             share.auto.offset.reset. The value must be either 'earliest', 'latest' or of the format \
+             'by_duration:<PnDTnHnMn.nS>'."
+        );
         assert_eq!(check("consumer.session.timeout.ms", "50000"), Ok(()));
         assert_eq!(check("share.auto.offset.reset", "by_duration:PT1H"), Ok(()));
         assert!(check("share.auto.offset.reset", "by_duration:1h").is_err());

@@ -43,23 +43,14 @@ pub fn validate_all(own: &dyn Values, before: &dyn Values, layers: &Layers<'_>) 
     Ok(())
 }
 
-/// `compression.type` of a topic, with the level where one is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Batches stay as they were sent.
-    Producer,
-    /// Batches are stored with this codec (`Codec::None` for uncompressed); the level is `None` for the codec's default.
-    Stored(Codec, Option<i32>),
-}
-
 /// A topic's settings, typed. Sizes are in bytes, times in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
-    /// `cleanup.policy` has `delete`.
-    pub delete: bool,
-    /// `cleanup.policy` has `compact`.
-    pub compact: bool,
-    pub compression: Compression,
+    delete: bool,
+    compact: bool,
+    /// `None` keeps batches as they were sent; `Codec::None` stores them uncompressed.
+    pub compression: Option<Codec>,
+    compression_levels: Levels,
     pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
     /// `i64::MAX` never syncs because of a number of messages.
@@ -68,18 +59,19 @@ pub struct TopicConfig {
     pub flush_ms: i64,
     pub index_interval_bytes: u32,
     pub max_compaction_lag_ms: i64,
-    pub max_message_bytes: u32,
-    pub message_timestamp_type: TimestampType,
-    pub message_timestamp_before_max_ms: i64,
-    pub message_timestamp_after_max_ms: i64,
+    /// Of a whole batch.
+    pub max_message_bytes: usize,
+    pub timestamp_type: TimestampType,
+    pub timestamp_before_max_ms: i64,
+    pub timestamp_after_max_ms: i64,
     pub min_cleanable_dirty_ratio: f64,
     pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: u32,
     pub preallocate: bool,
-    /// `None` sets no limit.
-    pub retention_bytes: Option<u64>,
-    /// `None` keeps records forever.
-    pub retention_ms: Option<i64>,
+    /// Negative sets no limit.
+    pub retention_bytes: i64,
+    /// Negative keeps records forever.
+    pub retention_ms: i64,
     pub segment_bytes: u32,
     pub segment_index_bytes: u32,
     pub segment_jitter_ms: i64,
@@ -108,19 +100,20 @@ impl TopicConfig {
             delete: policies.iter().any(|p| p == "delete"),
             compact: policies.iter().any(|p| p == "compact"),
             compression: compression(own, layers),
+            compression_levels: Levels::new(own, layers),
             delete_retention_ms: whole("delete.retention.ms"),
             file_delete_delay_ms: whole("file.delete.delay.ms"),
             flush_messages: whole("flush.messages"),
             flush_ms: whole("flush.ms"),
             index_interval_bytes: size("index.interval.bytes"),
             max_compaction_lag_ms: whole("max.compaction.lag.ms"),
-            max_message_bytes: size("max.message.bytes"),
-            message_timestamp_type: match text(layers, own, "message.timestamp.type").as_str() {
+            max_message_bytes: size("max.message.bytes") as usize,
+            timestamp_type: match text(layers, own, "message.timestamp.type").as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
             },
-            message_timestamp_before_max_ms: whole("message.timestamp.before.max.ms"),
-            message_timestamp_after_max_ms: whole("message.timestamp.after.max.ms"),
+            timestamp_before_max_ms: whole("message.timestamp.before.max.ms"),
+            timestamp_after_max_ms: whole("message.timestamp.after.max.ms"),
             min_cleanable_dirty_ratio: match layers.topic_value(own, "min.cleanable.dirty.ratio") {
                 Some(Value::Double(ratio)) => ratio,
                 _ => 0.5,
@@ -128,8 +121,8 @@ impl TopicConfig {
             min_compaction_lag_ms: whole("min.compaction.lag.ms"),
             min_insync_replicas: size("min.insync.replicas"),
             preallocate: boolean("preallocate"),
-            retention_bytes: u64::try_from(whole("retention.bytes")).ok(),
-            retention_ms: Some(whole("retention.ms")).filter(|ms| *ms >= 0),
+            retention_bytes: whole("retention.bytes"),
+            retention_ms: whole("retention.ms"),
             segment_bytes,
             segment_index_bytes: size("segment.index.bytes"),
             segment_jitter_ms: whole("segment.jitter.ms"),
@@ -139,24 +132,62 @@ impl TopicConfig {
         }
     }
 
+    /// Whether `cleanup.policy` has `delete`.
+    pub fn deletes(&self) -> bool {
+        self.delete
+    }
+
+    /// Whether `cleanup.policy` has `compact`.
+    pub fn compacts(&self) -> bool {
+        self.compact
+    }
+
+    /// The level to compress with, `None` for the codec's default.
+    pub fn compression_level(&self, codec: Codec) -> Option<i32> {
+        match codec {
+            Codec::Gzip => self.compression_levels.gzip,
+            Codec::Lz4 => self.compression_levels.lz4,
+            Codec::Zstd => self.compression_levels.zstd,
+            Codec::None | Codec::Snappy => None,
+        }
+    }
+
     /// What a topic has where neither it nor the broker sets anything.
     pub fn kafka_defaults() -> TopicConfig {
         TopicConfig::new(&(), &Layers::of_file(&()))
     }
 }
 
-fn compression(own: &dyn Values, layers: &Layers<'_>) -> Compression {
-    let level = |name, default: i64| match layers.topic_value(own, name) {
-        Some(Value::Whole(n)) if n != default => i32::try_from(n).ok(),
-        _ => None,
-    };
+/// `compression.*.level`, where it is not the codec's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Levels {
+    gzip: Option<i32>,
+    lz4: Option<i32>,
+    zstd: Option<i32>,
+}
+
+impl Levels {
+    fn new(own: &dyn Values, layers: &Layers<'_>) -> Levels {
+        let level = |name, default: i64| match layers.topic_value(own, name) {
+            Some(Value::Whole(n)) if n != default => i32::try_from(n).ok(),
+            _ => None,
+        };
+        Levels {
+            gzip: level("compression.gzip.level", -1),
+            lz4: level("compression.lz4.level", 9),
+            zstd: level("compression.zstd.level", 3),
+        }
+    }
+}
+
+fn compression(own: &dyn Values, layers: &Layers<'_>) -> Option<Codec> {
     match text(layers, own, "compression.type").as_str() {
-        "uncompressed" => Compression::Stored(Codec::None, None),
-        "gzip" => Compression::Stored(Codec::Gzip, level("compression.gzip.level", -1)),
-        "snappy" => Compression::Stored(Codec::Snappy, None),
-        "lz4" => Compression::Stored(Codec::Lz4, level("compression.lz4.level", 9)),
-        "zstd" => Compression::Stored(Codec::Zstd, level("compression.zstd.level", 3)),
-        _ => Compression::Producer,
+        "uncompressed" => Some(Codec::None),
+        "gzip" => Some(Codec::Gzip),
+        "snappy" => Some(Codec::Snappy),
+        "lz4" => Some(Codec::Lz4),
+        "zstd" => Some(Codec::Zstd),
+        _ => None,
     }
 }
 
@@ -253,12 +284,12 @@ mod tests {
     #[test]
     fn defaults_are_those_of_kafka() {
         let c = TopicConfig::kafka_defaults();
-        assert!(c.delete && !c.compact && !c.preallocate && !c.unclean_leader_election_enable);
+        assert!(c.deletes() && !c.compacts() && !c.preallocate && !c.unclean_leader_election_enable);
         assert_eq!((c.segment_bytes, c.segment_ms, c.segment_jitter_ms), (1 << 30, 604_800_000, 0));
-        assert_eq!((c.retention_ms, c.retention_bytes), (Some(604_800_000), None));
+        assert_eq!((c.retention_ms, c.retention_bytes), (604_800_000, -1));
         assert_eq!((c.flush_messages, c.flush_ms), (i64::MAX, i64::MAX));
         assert_eq!((c.max_message_bytes, c.min_insync_replicas), (1_048_588, 1));
-        assert_eq!(c.compression, Compression::Producer);
+        assert_eq!(c.compression, None);
     }
 
     #[test]
@@ -274,10 +305,10 @@ mod tests {
             ("message.timestamp.type", "LogAppendTime"),
         ]);
         let c = TopicConfig::new(&own, &Layers::of_file(&fixed));
-        assert!(c.compact && !c.delete);
-        assert_eq!(c.retention_ms, None);
-        assert_eq!(c.compression, Compression::Stored(Codec::Zstd, Some(7)));
-        assert_eq!(c.message_timestamp_type, TimestampType::LogAppendTime);
+        assert!(c.compacts() && !c.deletes());
+        assert_eq!(c.retention_ms, -1);
+        assert_eq!((c.compression, c.compression_level(Codec::Zstd)), (Some(Codec::Zstd), Some(7)));
+        assert_eq!(c.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(c.flush_ms, 9);
     }
 
