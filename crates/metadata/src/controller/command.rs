@@ -1,0 +1,225 @@
+//! Everything the active controller can be asked, and the controller that answers.
+
+use std::sync::Arc;
+
+use wire::Uuid;
+use wire::messages::MetadataRecord;
+
+use super::{
+    AlterConfigsReply, AlterPartition, AlteredPartition, AssignedReplicas, BrokerHeartbeat, BrokerRegistration,
+    ConfigChanges, Context, CreatePartitionsReply, CreateTopicsReply, Decision, DeletedTopic, ElectedPartition,
+    ElectionType, HeartbeatReply, Heartbeats, MorePartitions, NewSettings, NewTopic, NodeSettings, ProducerIdBlock,
+    Random, Refusal, TopicRef,
+};
+use crate::image::{ControllerRegistration, Image, TopicIdPartition};
+use crate::machine::{Committed, Draft, Machine};
+
+/// A request to the controller. Who may ask is checked before.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    CreateTopics {
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    },
+    DeleteTopics(Vec<TopicRef>),
+    CreatePartitions {
+        topics: Vec<MorePartitions>,
+        validate_only: bool,
+    },
+    IncrementalAlterConfigs {
+        resources: Vec<ConfigChanges>,
+        validate_only: bool,
+    },
+    AlterConfigs {
+        resources: Vec<NewSettings>,
+        validate_only: bool,
+    },
+    RegisterBroker(BrokerRegistration),
+    Heartbeat(BrokerHeartbeat),
+    /// A broker's process is known to have ended; the epoch is the one it served under.
+    BrokerGone {
+        broker_id: i32,
+        broker_epoch: i64,
+    },
+    UnregisterBroker(i32),
+    RegisterController(ControllerRegistration),
+    AllocateProducerIds {
+        broker_id: i32,
+        broker_epoch: i64,
+    },
+    AlterPartitions {
+        broker_id: i32,
+        broker_epoch: i64,
+        partitions: Vec<AlterPartition>,
+    },
+    /// `None`: every partition.
+    ElectLeaders {
+        election: ElectionType,
+        partitions: Option<Vec<(String, Vec<i32>)>>,
+    },
+    AssignReplicasToDirs {
+        broker_id: i32,
+        broker_epoch: i64,
+        assignments: Vec<(Uuid, Vec<TopicIdPartition>)>,
+    },
+    /// Records that were decided elsewhere: at activation.
+    Write(Vec<MetadataRecord<'static>>),
+    /// Looks for brokers that have not been heard for a session.
+    Tick,
+}
+
+/// The answer to the command of the same name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    CreateTopics(CreateTopicsReply),
+    DeleteTopics(Vec<DeletedTopic>),
+    CreatePartitions(CreatePartitionsReply),
+    IncrementalAlterConfigs(AlterConfigsReply),
+    AlterConfigs(AlterConfigsReply),
+    /// The broker's epoch.
+    RegisterBroker(Result<i64, Refusal>),
+    Heartbeat(Result<HeartbeatReply, Refusal>),
+    UnregisterBroker(Result<(), Refusal>),
+    RegisterController(Result<(), Refusal>),
+    AllocateProducerIds(Result<ProducerIdBlock, Refusal>),
+    AlterPartitions(Result<Vec<AlteredPartition>, Refusal>),
+    ElectLeaders(Vec<ElectedPartition>),
+    AssignReplicasToDirs(Result<AssignedReplicas, Refusal>),
+    /// BrokerGone, Write and Tick.
+    Done,
+}
+
+/// The active controller: the image as a machine, with what it knows beside the log.
+pub struct Controller {
+    cluster_id: String,
+    settings: NodeSettings,
+    machine: Machine<Image, Reply>,
+    heartbeats: Heartbeats,
+}
+
+impl Controller {
+    /// `image` is what the log says up to `next_offset`, all of it committed.
+    pub fn new(
+        cluster_id: &str,
+        settings: NodeSettings,
+        session_timeout_ms: i64,
+        image: Image,
+        next_offset: i64,
+        now_ms: i64,
+    ) -> Self {
+        let heartbeats = Heartbeats::new(&image, session_timeout_ms, now_ms);
+        let machine = Machine::new(image, next_offset);
+        Controller { cluster_id: cluster_id.to_owned(), settings, machine, heartbeats }
+    }
+
+    /// What is committed.
+    pub fn image(&self) -> &Arc<Image> {
+        self.machine.published()
+    }
+
+    /// Where the next batch of records goes in the log.
+    pub fn next_offset(&self) -> i64 {
+        self.machine.next_offset()
+    }
+
+    pub fn settings(&self) -> &NodeSettings {
+        &self.settings
+    }
+
+    pub fn context(&self) -> Context<'_> {
+        Context { cluster_id: &self.cluster_id, settings: &self.settings }
+    }
+
+    /// Decides commands together, each seeing those before it. Returns the records to append at
+    /// [`Controller::next_offset`] (as it was before the call); the replies come out of [`Controller::committed`], one
+    /// for each command, in order.
+    pub fn submit(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+        now_ms: i64,
+        random: &mut dyn Random,
+    ) -> Vec<MetadataRecord<'static>> {
+        let mut draft = self.machine.draft();
+        for command in commands {
+            self.decide(&mut draft, command, now_ms, random);
+        }
+        self.machine.submit(draft)
+    }
+
+    /// The log has committed everything below `end_offset`.
+    pub fn committed(&mut self, end_offset: i64) -> Vec<Committed<Image, Reply>> {
+        self.machine.committed(end_offset)
+    }
+
+    /// The append or its sync failed: what was in flight is dropped. Returns how many commands got no reply.
+    pub fn failed(&mut self, log_end_offset: i64) -> usize {
+        self.machine.failed(log_end_offset).len()
+    }
+
+    fn decide(&mut self, draft: &mut Draft<Image, Reply>, command: Command, now_ms: i64, random: &mut dyn Random) {
+        let image = draft.state();
+        let next_offset = draft.next_offset();
+        let context = Context { cluster_id: &self.cluster_id, settings: &self.settings };
+        let decision = match command {
+            Command::CreateTopics { topics, validate_only } => {
+                super::create_topics(image, &context, &topics, validate_only, random).map(Reply::CreateTopics)
+            }
+            Command::DeleteTopics(topics) => super::delete_topics(image, &topics).map(Reply::DeleteTopics),
+            Command::CreatePartitions { topics, validate_only } => {
+                super::create_partitions(image, &topics, validate_only, random).map(Reply::CreatePartitions)
+            }
+            Command::IncrementalAlterConfigs { resources, validate_only } => {
+                super::incremental_alter_configs(image, &context, &resources, validate_only)
+                    .map(Reply::IncrementalAlterConfigs)
+            }
+            Command::AlterConfigs { resources, validate_only } => {
+                super::alter_configs(image, &context, &resources, validate_only).map(Reply::AlterConfigs)
+            }
+            Command::RegisterBroker(request) => {
+                let has_session = self.heartbeats.has_session(request.broker_id, now_ms);
+                let decision = super::register_broker(image, &context, &request, next_offset, has_session);
+                if decision.reply.is_ok() {
+                    self.heartbeats.registered(request.broker_id, now_ms);
+                }
+                decision.map(Reply::RegisterBroker)
+            }
+            Command::Heartbeat(request) => {
+                self.heartbeats.heartbeat(image, &context, &request, next_offset, now_ms).map(Reply::Heartbeat)
+            }
+            Command::BrokerGone { broker_id, broker_epoch } => {
+                let gone = super::check_broker_epoch(image, broker_id, broker_epoch).ok();
+                if gone.is_some() {
+                    self.heartbeats.forget(broker_id);
+                }
+                let records = gone.map(|broker| super::fence_broker(image, &context, broker)).unwrap_or_default();
+                Decision::new(records, Reply::Done)
+            }
+            Command::UnregisterBroker(id) => super::unregister_broker(image, &context, id).map(Reply::UnregisterBroker),
+            Command::RegisterController(request) => {
+                super::register_controller(image, &request).map(Reply::RegisterController)
+            }
+            Command::AllocateProducerIds { broker_id, broker_epoch } => {
+                super::allocate_producer_ids(image, broker_id, broker_epoch).map(Reply::AllocateProducerIds)
+            }
+            Command::AlterPartitions { broker_id, broker_epoch, partitions } => {
+                super::alter_partitions(image, &context, broker_id, broker_epoch, &partitions)
+                    .map(Reply::AlterPartitions)
+            }
+            Command::ElectLeaders { election, partitions } => {
+                super::elect_leaders(image, &context, election, partitions.as_deref()).map(Reply::ElectLeaders)
+            }
+            Command::AssignReplicasToDirs { broker_id, broker_epoch, assignments } => {
+                super::assign_replicas_to_dirs(image, &context, broker_id, broker_epoch, &assignments)
+                    .map(Reply::AssignReplicasToDirs)
+            }
+            Command::Write(records) => Decision::new(records, Reply::Done),
+            Command::Tick => {
+                // One at a time: the next decision must see what became of this one's partitions.
+                let stale = self.heartbeats.stale(image, now_ms).next().and_then(|id| image.cluster.broker(id));
+                let records = stale.map(|broker| super::fence_broker(image, &context, broker)).unwrap_or_default();
+                Decision::new(records, Reply::Done)
+            }
+        };
+        draft.push(decision);
+    }
+}

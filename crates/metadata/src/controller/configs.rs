@@ -1,0 +1,342 @@
+//! Changing dynamic configuration.
+
+use std::collections::BTreeMap;
+
+use wire::ErrorCode;
+use wire::messages::{ClearElrRecord, ConfigRecord, MetadataRecord};
+
+use super::{Context, Decision, NodeSettings, Refusal, check_topic_name};
+use crate::image::{ConfigResource, Image, ResourceKind, Settings};
+
+/// What IncrementalAlterConfigs does with one key (KIP-339).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlterOp {
+    Set,
+    Delete,
+    /// To a list.
+    Append,
+    /// From a list.
+    Subtract,
+}
+
+impl AlterOp {
+    pub fn from_id(id: i8) -> Option<Self> {
+        match id {
+            0 => Some(AlterOp::Set),
+            1 => Some(AlterOp::Delete),
+            2 => Some(AlterOp::Append),
+            3 => Some(AlterOp::Subtract),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            AlterOp::Set => "SET",
+            AlterOp::Delete => "DELETE",
+            AlterOp::Append => "APPEND",
+            AlterOp::Subtract => "SUBTRACT",
+        }
+    }
+}
+
+/// The changes of one resource.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigChanges {
+    pub resource: ConfigResource,
+    /// Key, operation, operand (`None` only for `Delete`). Of a key that comes twice the last counts.
+    pub changes: Vec<(String, AlterOp, Option<String>)>,
+}
+
+/// The new settings of one resource: whatever is not named goes back to its default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewSettings {
+    pub resource: ConfigResource,
+    pub settings: Vec<(String, Option<String>)>,
+}
+
+/// One result per resource; one that came twice has one result.
+pub type AlterConfigsReply = Vec<(ConfigResource, Result<(), Refusal>)>;
+
+/// IncrementalAlterConfigs: each resource succeeds or fails as a whole.
+pub fn incremental_alter_configs(
+    image: &Image,
+    context: &Context<'_>,
+    resources: &[ConfigChanges],
+    validate_only: bool,
+) -> Decision<AlterConfigsReply> {
+    let decide = |resources: &ConfigChanges| changed(image, context, resources);
+    per_resource(resources, |changes| &changes.resource, decide, validate_only)
+}
+
+/// The legacy AlterConfigs, which replaces all settings of a resource.
+pub fn alter_configs(
+    image: &Image,
+    context: &Context<'_>,
+    resources: &[NewSettings],
+    validate_only: bool,
+) -> Decision<AlterConfigsReply> {
+    let decide = |resource: &NewSettings| replaced(image, context, resource);
+    per_resource(resources, |settings| &settings.resource, decide, validate_only)
+}
+
+/// ListConfigResources: every resource of these kinds that has dynamic settings; for topics and brokers every one that
+/// there is. An empty list of kinds means all.
+pub fn list_config_resources(image: &Image, kinds: &[ResourceKind]) -> Vec<ConfigResource> {
+    let wanted = |kind: ResourceKind| kinds.is_empty() || kinds.contains(&kind);
+    let mut resources: std::collections::BTreeSet<ConfigResource> =
+        image.configs.iter().map(|(resource, _)| resource.clone()).filter(|resource| wanted(resource.kind)).collect();
+    if wanted(ResourceKind::Topic) {
+        resources.extend(image.topics.iter().map(|topic| ConfigResource::topic(&topic.name)));
+    }
+    for broker in image.cluster.brokers() {
+        for kind in [ResourceKind::Broker, ResourceKind::BrokerLogger] {
+            if wanted(kind) {
+                resources.insert(ConfigResource::new(kind, &broker.id.to_string()));
+            }
+        }
+    }
+    resources.into_iter().collect()
+}
+
+type Records = Vec<MetadataRecord<'static>>;
+
+fn per_resource<T>(
+    items: &[T],
+    resource_of: impl Fn(&T) -> &ConfigResource,
+    decide: impl Fn(&T) -> Result<Records, Refusal>,
+    validate_only: bool,
+) -> Decision<AlterConfigsReply> {
+    let mut times = BTreeMap::new();
+    for item in items {
+        *times.entry(resource_of(item)).or_insert(0) += 1;
+    }
+    let mut records = Vec::new();
+    let mut results = Vec::new();
+    for item in items {
+        let resource = resource_of(item);
+        let result = match times.insert(resource, 0) {
+            Some(1) => decide(item),
+            Some(0) => continue,
+            _ => Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate resource.")),
+        };
+        results.push((resource.clone(), result.map(|new_records| records.extend(new_records))));
+    }
+    if validate_only {
+        records.clear();
+    }
+    Decision::new(records, results)
+}
+
+fn changed(image: &Image, context: &Context<'_>, resource: &ConfigChanges) -> Result<Records, Refusal> {
+    let ConfigChanges { resource, changes } = resource;
+    let current = image.configs.get(resource).cloned().unwrap_or_default();
+    let mut new: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    for (key, op, operand) in changes {
+        let operand = operand.as_deref();
+        let value = match (op, operand) {
+            (AlterOp::Delete, _) => None,
+            (_, None) => {
+                let text = format!("Null value not supported for {} configs: {key}", kind_in_text(resource.kind));
+                return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+            }
+            (AlterOp::Set, Some(value)) => Some(value.to_owned()),
+            (AlterOp::Append | AlterOp::Subtract, Some(operand)) => {
+                Some(list_change(context, resource, key, *op, operand, current.get(key).map(String::as_str))?)
+            }
+        };
+        new.insert(key, value);
+    }
+    // A broker's settings are written even if they stay: that makes brokers read their files again (KAFKA-14136).
+    let always = resource.kind == ResourceKind::Broker;
+    let altered = new.into_iter().filter(|(key, value)| always || current.get(*key) != value.as_ref());
+    let records: Vec<_> = altered.map(|(key, value)| record(resource, key, value.as_deref())).collect();
+    finish(image, context, resource, &current, records, Vec::new())
+}
+
+fn replaced(image: &Image, context: &Context<'_>, resource: &NewSettings) -> Result<Records, Refusal> {
+    let NewSettings { resource, settings } = resource;
+    let current = image.configs.get(resource).cloned().unwrap_or_default();
+    let new: BTreeMap<&str, &Option<String>> = settings.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let nulls: Vec<&str> = new.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| *key).collect();
+    if !nulls.is_empty() {
+        let text = format!("Null value not supported for {} configs: {}", kind_in_text(resource.kind), nulls.join(","));
+        return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+    }
+    let always = resource.kind == ResourceKind::Broker;
+    let altered = new.iter().filter(|(key, value)| always || current.get(**key) != value.as_ref());
+    let explicit: Vec<_> = altered.map(|(key, value)| record(resource, key, value.as_deref())).collect();
+    let dropped = current.keys().filter(|key| !new.contains_key(key.as_str()));
+    let implicit: Vec<_> = dropped.map(|key| record(resource, key, None)).collect();
+    finish(image, context, resource, &current, explicit, implicit)
+}
+
+fn finish(
+    image: &Image,
+    context: &Context<'_>,
+    resource: &ConfigResource,
+    current: &Settings,
+    explicit: Vec<ConfigRecord<'static>>,
+    implicit: Vec<ConfigRecord<'static>>,
+) -> Result<Records, Refusal> {
+    let mut all = current.clone();
+    for record in explicit.iter().chain(&implicit) {
+        match &record.value {
+            Some(value) => all.insert(record.name.to_string(), value.to_string()),
+            None => all.remove(&*record.name),
+        };
+    }
+    check(image, context, resource, &all, current, &explicit)?;
+    check_exists(image, resource)?;
+    let mut records: Records = explicit.into_iter().chain(implicit).map(MetadataRecord::Config).collect();
+    if let Some(clear) = elr_to_clear(image, resource, current, &all) {
+        records.push(MetadataRecord::ClearElr(clear));
+    }
+    Ok(records)
+}
+
+/// A new min.insync.replicas makes the ELRs that were chosen under the old one meaningless (KIP-966).
+fn elr_to_clear(
+    image: &Image,
+    resource: &ConfigResource,
+    old: &Settings,
+    new: &Settings,
+) -> Option<ClearElrRecord<'static>> {
+    const KEY: &str = "min.insync.replicas";
+    if !image.features.is_elr_enabled() || old.get(KEY) == new.get(KEY) {
+        return None;
+    }
+    match resource.kind {
+        ResourceKind::Topic | ResourceKind::Broker => {
+            let topic_name =
+                if resource.kind == ResourceKind::Topic { resource.name.to_string() } else { String::new() };
+            Some(ClearElrRecord { topic_name: topic_name.into() })
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn record(resource: &ConfigResource, key: &str, value: Option<&str>) -> ConfigRecord<'static> {
+    ConfigRecord {
+        resource_type: resource.kind.id(),
+        resource_name: resource.name.to_string().into(),
+        name: key.to_owned().into(),
+        value: value.map(|value| value.to_owned().into()),
+    }
+}
+
+/// Whether a resource may have these settings: `all` is how they will be, `before` how they are, `altered` what the
+/// request named.
+pub(super) fn check(
+    image: &Image,
+    context: &Context<'_>,
+    resource: &ConfigResource,
+    all: &Settings,
+    before: &Settings,
+    altered: &[ConfigRecord<'static>],
+) -> Result<(), Refusal> {
+    let too_long = altered.iter().any(|record| record.value.as_ref().is_some_and(|value| value.len() > MAX_VALUE));
+    if too_long {
+        let text = format!(
+            "The configuration value cannot be added because it exceeds the maximum value size of {MAX_VALUE} bytes."
+        );
+        return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+    }
+    if resource.kind == ResourceKind::Broker && image.features.is_elr_enabled() {
+        check_min_isr_under_elr(resource, altered)?;
+    }
+    check_name(resource)?;
+    context.settings.check(image, resource, all, before)
+}
+
+/// With ELR there is one min.insync.replicas for the cluster, and it is always there.
+fn check_min_isr_under_elr(resource: &ConfigResource, altered: &[ConfigRecord<'static>]) -> Result<(), Refusal> {
+    let Some(record) = altered.iter().find(|record| record.name == "min.insync.replicas") else { return Ok(()) };
+    let refuse = |text: &str| Err(Refusal::new(ErrorCode::InvalidConfig, text));
+    if !resource.name.is_empty() {
+        return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.");
+    }
+    if record.value.is_none() {
+        return refuse("Cluster-level min.insync.replicas cannot be removed while ELR is enabled.");
+    }
+    Ok(())
+}
+
+const MAX_VALUE: usize = i16::MAX as usize;
+
+fn check_exists(image: &Image, resource: &ConfigResource) -> Result<(), Refusal> {
+    let name = &*resource.name;
+    match resource.kind {
+        ResourceKind::Topic if image.topics.by_name(name).is_none() => {
+            let text = format!("The topic '{name}' does not exist.");
+            Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, text))
+        }
+        ResourceKind::Broker if !name.is_empty() => {
+            let Ok(id) = name.parse::<i32>() else {
+                return Err(Refusal::new(ErrorCode::InvalidRequest, format!("Invalid broker name {name}")));
+            };
+            if image.cluster.broker(id).is_none() && image.cluster.controller(id).is_none() {
+                return Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, format!("No node with id {id} found.")));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn kind_in_text(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Topic => "topic",
+        ResourceKind::ClientMetrics => "client metrics",
+        ResourceKind::Group => "group",
+        ResourceKind::Broker | ResourceKind::BrokerLogger => "broker",
+    }
+}
+
+fn list_change(
+    context: &Context<'_>,
+    resource: &ConfigResource,
+    key: &str,
+    op: AlterOp,
+    operand: &str,
+    current: Option<&str>,
+) -> Result<String, Refusal> {
+    if !NodeSettings::is_list(resource.kind, key) {
+        let text = format!("Can't {} to key {key} because its type is not LIST.", op.name());
+        return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+    }
+    let default = context.settings.list_default(resource.kind, key);
+    let current = current.map(str::to_owned).or(default).unwrap_or_default();
+    let mut parts: Vec<&str> = current.split(',').filter(|part| !part.is_empty()).collect();
+    for value in operand.split(',') {
+        match op {
+            AlterOp::Append if !parts.contains(&value) => parts.push(value),
+            AlterOp::Subtract => {
+                if let Some(index) = parts.iter().position(|part| *part == value) {
+                    parts.remove(index);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(parts.join(","))
+}
+
+/// Names that a resource of this kind may have.
+fn check_name(resource: &ConfigResource) -> Result<(), Refusal> {
+    let name = &*resource.name;
+    let invalid = |text: &str| Err(Refusal::new(ErrorCode::InvalidRequest, text));
+    match resource.kind {
+        ResourceKind::Topic if name.is_empty() => invalid("Default topic resources are not allowed."),
+        ResourceKind::Topic => check_topic_name(name),
+        ResourceKind::Broker if name.is_empty() => Ok(()),
+        ResourceKind::Broker => match name.parse::<i32>() {
+            Err(_) => invalid("Unable to parse broker name as a base 10 number."),
+            Ok(id) if id < 0 => invalid("Invalid negative broker ID."),
+            Ok(_) => Ok(()),
+        },
+        ResourceKind::Group if name.is_empty() => invalid("Default group resources are not allowed."),
+        ResourceKind::Group | ResourceKind::ClientMetrics => Ok(()),
+        ResourceKind::BrokerLogger => invalid(&format!("Unknown resource type {}", resource.kind.name())),
+    }
+}

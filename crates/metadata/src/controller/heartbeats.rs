@@ -1,0 +1,186 @@
+//! Who is alive: the controller's soft state about brokers, rebuilt by whoever becomes the active controller.
+
+use std::collections::BTreeMap;
+
+use wire::Uuid;
+use wire::messages::MetadataRecord;
+
+use super::brokers::{
+    begin_controlled_shutdown, check_broker_epoch, directories_cordoned, directories_offline, fence_broker,
+    unfence_broker,
+};
+use super::{Context, Decision, Refusal};
+use crate::image::Image;
+
+/// A broker says that it lives (BrokerHeartbeat).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BrokerHeartbeat {
+    pub broker_id: i32,
+    pub broker_epoch: i64,
+    /// The last offset of the metadata log that the broker has applied.
+    pub current_metadata_offset: i64,
+    pub want_fence: bool,
+    pub want_shut_down: bool,
+    pub offline_log_dirs: Vec<Uuid>,
+    /// `None`: nothing is said about them.
+    pub cordoned_log_dirs: Option<Vec<Uuid>>,
+}
+
+/// What the controller makes of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeartbeatReply {
+    /// The broker has applied its own registration.
+    pub is_caught_up: bool,
+    pub is_fenced: bool,
+    /// Leaderships are being moved; the broker keeps serving meanwhile.
+    pub in_controlled_shutdown: bool,
+    pub should_shut_down: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    /// When the broker was heard last.
+    at_ms: i64,
+    metadata_offset: i64,
+    /// The end of the records that moved its leaderships: when the others have applied them, it may go.
+    controlled_shutdown_offset: Option<i64>,
+}
+
+/// When each broker was heard last.
+#[derive(Clone, Debug)]
+pub struct Heartbeats {
+    session_timeout_ms: i64,
+    brokers: BTreeMap<i32, Seen>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Fenced,
+    Unfenced,
+    ControlledShutdown,
+    ShutdownNow,
+}
+
+impl Heartbeats {
+    /// `session_timeout_ms` is `broker.session.timeout.ms`. Every unfenced broker of the image gets a whole session.
+    pub fn new(image: &Image, session_timeout_ms: i64, now_ms: i64) -> Self {
+        let mut heartbeats = Heartbeats { session_timeout_ms, brokers: BTreeMap::new() };
+        for broker in image.cluster.brokers().filter(|broker| !broker.fenced) {
+            heartbeats.touch(broker.id, -1, now_ms);
+        }
+        heartbeats
+    }
+
+    /// A broker of this id was heard within its session.
+    pub fn has_session(&self, broker: i32, now_ms: i64) -> bool {
+        self.brokers.get(&broker).is_some_and(|seen| now_ms - seen.at_ms < self.session_timeout_ms)
+    }
+
+    /// A new process of this broker registered.
+    pub fn registered(&mut self, broker: i32, now_ms: i64) {
+        self.brokers.remove(&broker);
+        self.touch(broker, -1, now_ms);
+    }
+
+    /// The broker's process is known to have ended.
+    pub fn forget(&mut self, broker: i32) {
+        self.brokers.remove(&broker);
+    }
+
+    /// An unfenced broker that was not heard for a whole session.
+    pub fn stale<'a>(&'a self, image: &'a Image, now_ms: i64) -> impl Iterator<Item = i32> + 'a {
+        let unfenced = image.cluster.brokers().filter(|broker| !broker.fenced);
+        unfenced.map(|broker| broker.id).filter(move |id| !self.has_session(*id, now_ms))
+    }
+
+    /// Decides what a heartbeat leads to. `next_offset` is where the decision's records will go.
+    pub fn heartbeat(
+        &mut self,
+        image: &Image,
+        context: &Context<'_>,
+        request: &BrokerHeartbeat,
+        next_offset: i64,
+        now_ms: i64,
+    ) -> Decision<Result<HeartbeatReply, Refusal>> {
+        let broker = match check_broker_epoch(image, request.broker_id, request.broker_epoch) {
+            Ok(broker) => broker,
+            Err(refusal) => return Decision::reply(Err(refusal)),
+        };
+        let now = match (broker.fenced, broker.in_controlled_shutdown) {
+            (true, _) => Phase::Fenced,
+            (false, true) => Phase::ControlledShutdown,
+            (false, false) => Phase::Unfenced,
+        };
+        let leads = image.topics.led_by(broker.id).next().is_some();
+        let is_caught_up = request.current_metadata_offset >= broker.epoch;
+        let next = self.next_phase(image, now, request, is_caught_up, leads);
+        let mut records: Vec<MetadataRecord<'static>> = Vec::new();
+        match next {
+            _ if next == now => {}
+            Phase::Fenced | Phase::ShutdownNow => records = fence_broker(image, context, broker),
+            Phase::Unfenced => records = unfence_broker(image, context, broker),
+            Phase::ControlledShutdown => records = begin_controlled_shutdown(image, context, broker),
+        }
+        self.touch(broker.id, request.current_metadata_offset, now_ms);
+        if next == Phase::ControlledShutdown && now == Phase::Unfenced {
+            let end = next_offset + records.len() as i64 - 1;
+            if let Some(seen) = self.brokers.get_mut(&broker.id) {
+                seen.controlled_shutdown_offset = Some(end);
+            }
+        }
+        if image.metadata_version().has_directories() {
+            records.extend(directories_offline(image, context, broker, &request.offline_log_dirs));
+        }
+        if let Some(cordoned) = &request.cordoned_log_dirs {
+            records.extend(directories_cordoned(image, broker, cordoned));
+        }
+        let reply = HeartbeatReply {
+            is_caught_up,
+            is_fenced: matches!(next, Phase::Fenced | Phase::ShutdownNow),
+            in_controlled_shutdown: next == Phase::ControlledShutdown,
+            should_shut_down: next == Phase::ShutdownNow,
+        };
+        Decision::new(records, Ok(reply))
+    }
+
+    fn next_phase(
+        &self,
+        image: &Image,
+        now: Phase,
+        request: &BrokerHeartbeat,
+        is_caught_up: bool,
+        leads: bool,
+    ) -> Phase {
+        match now {
+            Phase::Fenced if request.want_shut_down => Phase::ShutdownNow,
+            Phase::Fenced if !request.want_fence && is_caught_up => Phase::Unfenced,
+            Phase::Fenced => Phase::Fenced,
+            Phase::Unfenced if request.want_fence && request.want_shut_down => Phase::ShutdownNow,
+            Phase::Unfenced if request.want_fence => Phase::Fenced,
+            Phase::Unfenced if request.want_shut_down && leads => Phase::ControlledShutdown,
+            Phase::Unfenced if request.want_shut_down => Phase::ShutdownNow,
+            Phase::Unfenced => Phase::Unfenced,
+            Phase::ControlledShutdown if leads || !self.others_know(image, request.broker_id) => {
+                Phase::ControlledShutdown
+            }
+            Phase::ControlledShutdown | Phase::ShutdownNow => Phase::ShutdownNow,
+        }
+    }
+
+    /// All active brokers have applied that this one leads nothing any more.
+    fn others_know(&self, image: &Image, broker: i32) -> bool {
+        let Some(end) = self.brokers.get(&broker).and_then(|seen| seen.controlled_shutdown_offset) else { return true };
+        let mut active = image.cluster.brokers().filter(|broker| broker.is_active());
+        active.all(|broker| self.brokers.get(&broker.id).is_some_and(|seen| seen.metadata_offset >= end))
+    }
+
+    fn touch(&mut self, broker: i32, metadata_offset: i64, now_ms: i64) {
+        let seen = self.brokers.entry(broker).or_insert(Seen {
+            at_ms: now_ms,
+            metadata_offset,
+            controlled_shutdown_offset: None,
+        });
+        seen.at_ms = now_ms;
+        seen.metadata_offset = metadata_offset;
+    }
+}

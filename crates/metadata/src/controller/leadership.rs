@@ -1,0 +1,246 @@
+//! AlterPartition and ElectLeaders: changes of one partition that somebody asks for.
+
+use wire::messages::MetadataRecord;
+use wire::{ErrorCode, Uuid};
+
+use super::brokers::check_broker_epoch;
+use super::partition_change::{Election, PartitionChange};
+use super::{Context, Decision, Refusal};
+use crate::image::{Image, LeaderRecoveryState, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition};
+
+/// A leader proposes the ISR of one of its partitions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlterPartition {
+    pub key: TopicIdPartition,
+    pub leader_epoch: i32,
+    pub partition_epoch: i32,
+    /// Broker ids with their epochs; -1 for an epoch that is not checked (KIP-903).
+    pub new_isr: Vec<(i32, i64)>,
+    pub leader_recovery_state: LeaderRecoveryState,
+}
+
+/// The partition as it is after an AlterPartition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlteredPartition {
+    pub key: TopicIdPartition,
+    pub result: Result<Partition, ErrorCode>,
+}
+
+/// AlterPartition of one broker, each partition by itself.
+pub fn alter_partitions(
+    image: &Image,
+    context: &Context<'_>,
+    broker_id: i32,
+    broker_epoch: i64,
+    partitions: &[AlterPartition],
+) -> Decision<Result<Vec<AlteredPartition>, Refusal>> {
+    if let Err(refusal) = check_broker_epoch(image, broker_id, broker_epoch) {
+        return Decision::reply(Err(refusal));
+    }
+    let mut records = Vec::new();
+    let mut results = Vec::new();
+    for proposal in partitions {
+        let result = alter_partition(image, context, broker_id, proposal, &mut records);
+        results.push(AlteredPartition { key: proposal.key, result });
+    }
+    Decision::new(records, Ok(results))
+}
+
+fn alter_partition(
+    image: &Image,
+    context: &Context<'_>,
+    broker_id: i32,
+    proposal: &AlterPartition,
+    records: &mut Vec<MetadataRecord<'static>>,
+) -> Result<Partition, ErrorCode> {
+    let Some(topic) = image.topics.get(proposal.key.topic_id) else { return Err(ErrorCode::UnknownTopicId) };
+    let Some(partition) = topic.partition(proposal.key.partition) else {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    };
+    check_proposal(image, broker_id, partition, proposal)?;
+    let acceptable = |id: i32| image.cluster.is_active(id);
+    let mut change = PartitionChange::new(image, context.settings, proposal.key, &topic.name, partition, &acceptable);
+    change.isr = proposal.new_isr.iter().map(|(id, _)| *id).collect();
+    change.leader_recovery_state = proposal.leader_recovery_state;
+    let Some(record) = change.build() else { return Ok((**partition).clone()) };
+    let new = partition.merge(&record).map_err(|_| ErrorCode::UnknownServerError)?;
+    let leader_moves = record.leader != NO_LEADER_CHANGE && record.leader != broker_id;
+    records.push(MetadataRecord::PartitionChange(record));
+    // The change ended a reassignment in which the leader has no place: it must look at the metadata again.
+    if leader_moves { Err(ErrorCode::NewLeaderElected) } else { Ok(new) }
+}
+
+fn check_proposal(
+    image: &Image,
+    broker_id: i32,
+    partition: &Partition,
+    proposal: &AlterPartition,
+) -> Result<(), ErrorCode> {
+    // A leader that knows more than we do has spoken to a newer controller.
+    if proposal.leader_epoch > partition.leader_epoch || proposal.partition_epoch > partition.partition_epoch {
+        return Err(ErrorCode::NotController);
+    }
+    if proposal.leader_epoch < partition.leader_epoch {
+        return Err(ErrorCode::FencedLeaderEpoch);
+    }
+    if broker_id != partition.leader {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    if proposal.partition_epoch < partition.partition_epoch {
+        return Err(ErrorCode::InvalidUpdateVersion);
+    }
+    let mut isr: Vec<i32> = proposal.new_isr.iter().map(|(id, _)| *id).collect();
+    let has_leader = isr.contains(&partition.leader);
+    let known = isr.iter().all(|id| partition.replicas.contains(id));
+    isr.sort_unstable();
+    let twice = isr.windows(2).any(|pair| pair[0] == pair[1]);
+    let recovering = proposal.leader_recovery_state == LeaderRecoveryState::Recovering;
+    let was_recovered = partition.leader_recovery_state == LeaderRecoveryState::Recovered;
+    if !has_leader || !known || twice || (recovering && (isr.len() > 1 || was_recovered)) {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    let eligible = |(id, epoch): &(i32, i64)| {
+        image.cluster.broker(*id).is_some_and(|broker| broker.is_active() && (*epoch == -1 || broker.epoch == *epoch))
+    };
+    if proposal.new_isr.iter().all(eligible) { Ok(()) } else { Err(ErrorCode::IneligibleReplica) }
+}
+
+/// What ElectLeaders asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElectionType {
+    Preferred,
+    Unclean,
+}
+
+/// A partition and what became of it.
+pub type ElectedPartition = (String, i32, Result<(), Refusal>);
+
+/// ElectLeaders. `None` means every partition; then those that need no election are left out of the reply.
+pub fn elect_leaders(
+    image: &Image,
+    context: &Context<'_>,
+    election: ElectionType,
+    partitions: Option<&[(String, Vec<i32>)]>,
+) -> Decision<Vec<ElectedPartition>> {
+    let mut records = Vec::new();
+    let mut results = Vec::new();
+    match partitions {
+        Some(topics) => {
+            for (name, ids) in topics {
+                for id in ids {
+                    let result = elect(image, context, name, *id, election, &mut records);
+                    results.push((name.clone(), *id, result));
+                }
+            }
+        }
+        None => {
+            for topic in image.topics.iter() {
+                for id in topic.partitions.keys() {
+                    let result = elect(image, context, &topic.name, *id, election, &mut records);
+                    if !matches!(&result, Err(refusal) if refusal.code == ErrorCode::ElectionNotNeeded) {
+                        results.push((topic.name.to_string(), *id, result));
+                    }
+                }
+            }
+        }
+    }
+    Decision::new(records, results)
+}
+
+fn elect(
+    image: &Image,
+    context: &Context<'_>,
+    name: &str,
+    id: i32,
+    election: ElectionType,
+    records: &mut Vec<MetadataRecord<'static>>,
+) -> Result<(), Refusal> {
+    let unknown = |text: String| Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, text));
+    let Some(topic) = image.topics.by_name(name) else { return unknown(format!("No such topic as {name}")) };
+    let Some(partition) = topic.partition(id) else { return unknown(format!("No such partition as {name}-{id}")) };
+    let (not_needed, kind, unavailable) = match election {
+        ElectionType::Preferred => (
+            partition.leader == partition.preferred_leader(),
+            Election::Preferred,
+            ErrorCode::PreferredLeaderNotAvailable,
+        ),
+        ElectionType::Unclean => (partition.has_leader(), Election::Unclean, ErrorCode::EligibleLeadersNotAvailable),
+    };
+    if not_needed {
+        return Err(Refusal::with_default_text(ErrorCode::ElectionNotNeeded));
+    }
+    match election_record(image, context, topic, id, partition, kind) {
+        Some(record) => {
+            records.push(record);
+            Ok(())
+        }
+        None => Err(Refusal::with_default_text(unavailable)),
+    }
+}
+
+fn election_record(
+    image: &Image,
+    context: &Context<'_>,
+    topic: &Topic,
+    id: i32,
+    partition: &Partition,
+    election: Election,
+) -> Option<MetadataRecord<'static>> {
+    let key = TopicIdPartition { topic_id: topic.id, partition: id };
+    let acceptable = |id: i32| image.cluster.is_active(id);
+    let mut change = PartitionChange::new(image, context.settings, key, &topic.name, partition, &acceptable);
+    change.election = election;
+    change.build().map(MetadataRecord::PartitionChange)
+}
+
+/// What became of each replica that was assigned to a directory.
+pub type AssignedReplicas = Vec<(Uuid, TopicIdPartition, Result<(), ErrorCode>)>;
+
+/// A broker says in which of its directories replicas are (AssignReplicasToDirs).
+pub fn assign_replicas_to_dirs(
+    image: &Image,
+    context: &Context<'_>,
+    broker_id: i32,
+    broker_epoch: i64,
+    assignments: &[(Uuid, Vec<TopicIdPartition>)],
+) -> Decision<Result<AssignedReplicas, Refusal>> {
+    let broker = match check_broker_epoch(image, broker_id, broker_epoch) {
+        Ok(broker) => broker,
+        Err(refusal) => return Decision::reply(Err(refusal)),
+    };
+    let mut records = Vec::new();
+    let mut results = Vec::new();
+    for (directory, partitions) in assignments {
+        for key in partitions {
+            let online = broker.log_dirs.contains(directory);
+            let result = assign(image, context, broker_id, *key, *directory, online, &mut records);
+            results.push((*directory, *key, result));
+        }
+    }
+    Decision::new(records, Ok(results))
+}
+
+fn assign(
+    image: &Image,
+    context: &Context<'_>,
+    broker_id: i32,
+    key: TopicIdPartition,
+    directory: Uuid,
+    online: bool,
+    records: &mut Vec<MetadataRecord<'static>>,
+) -> Result<(), ErrorCode> {
+    let Some(topic) = image.topics.get(key.topic_id) else { return Err(ErrorCode::UnknownTopicId) };
+    let Some(partition) = topic.partition(key.partition) else { return Err(ErrorCode::UnknownTopicOrPartition) };
+    if !partition.replicas.contains(&broker_id) {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    // A replica in a directory that is offline can neither lead nor be in sync.
+    let acceptable = |id: i32| image.cluster.is_active(id) && (online || id != broker_id);
+    let mut change = PartitionChange::new(image, context.settings, key, &topic.name, partition, &acceptable);
+    change.directory = Some((broker_id, directory));
+    if !online {
+        change.isr.retain(|id| *id != broker_id);
+    }
+    records.extend(change.build().map(MetadataRecord::PartitionChange));
+    Ok(())
+}
