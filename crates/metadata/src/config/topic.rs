@@ -46,8 +46,10 @@ pub fn validate_all(own: &dyn Values, before: &dyn Values, layers: &Layers<'_>) 
 /// A topic's settings, typed. Sizes are in bytes, times in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
-    delete: bool,
-    compact: bool,
+    /// `cleanup.policy` has `delete`.
+    pub delete: bool,
+    /// `cleanup.policy` has `compact`.
+    pub compact: bool,
     /// `None` keeps batches as they were sent; `Codec::None` stores them uncompressed.
     pub compression: Option<Codec>,
     compression_levels: Levels,
@@ -60,7 +62,7 @@ pub struct TopicConfig {
     pub index_interval_bytes: u32,
     pub max_compaction_lag_ms: i64,
     /// Of a whole batch.
-    pub max_message_bytes: usize,
+    pub max_message_bytes: u32,
     pub timestamp_type: TimestampType,
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
@@ -68,10 +70,10 @@ pub struct TopicConfig {
     pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: u32,
     pub preallocate: bool,
-    /// Negative sets no limit.
-    pub retention_bytes: i64,
-    /// Negative keeps records forever.
-    pub retention_ms: i64,
+    /// `None` sets no limit.
+    pub retention_bytes: Option<u64>,
+    /// `None` keeps records forever.
+    pub retention_ms: Option<i64>,
     pub segment_bytes: u32,
     pub segment_index_bytes: u32,
     pub segment_jitter_ms: i64,
@@ -107,7 +109,7 @@ impl TopicConfig {
             flush_ms: whole("flush.ms"),
             index_interval_bytes: size("index.interval.bytes"),
             max_compaction_lag_ms: whole("max.compaction.lag.ms"),
-            max_message_bytes: size("max.message.bytes") as usize,
+            max_message_bytes: size("max.message.bytes"),
             timestamp_type: match text(layers, own, "message.timestamp.type").as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
@@ -121,8 +123,8 @@ impl TopicConfig {
             min_compaction_lag_ms: whole("min.compaction.lag.ms"),
             min_insync_replicas: size("min.insync.replicas"),
             preallocate: boolean("preallocate"),
-            retention_bytes: whole("retention.bytes"),
-            retention_ms: whole("retention.ms"),
+            retention_bytes: u64::try_from(whole("retention.bytes")).ok(),
+            retention_ms: Some(whole("retention.ms")).filter(|ms| *ms >= 0),
             segment_bytes,
             segment_index_bytes: size("segment.index.bytes"),
             segment_jitter_ms: whole("segment.jitter.ms"),
@@ -286,7 +288,7 @@ mod tests {
         let c = TopicConfig::kafka_defaults();
         assert!(c.deletes() && !c.compacts() && !c.preallocate && !c.unclean_leader_election_enable);
         assert_eq!((c.segment_bytes, c.segment_ms, c.segment_jitter_ms), (1 << 30, 604_800_000, 0));
-        assert_eq!((c.retention_ms, c.retention_bytes), (604_800_000, -1));
+        assert_eq!((c.retention_ms, c.retention_bytes), (Some(604_800_000), None));
         assert_eq!((c.flush_messages, c.flush_ms), (i64::MAX, i64::MAX));
         assert_eq!((c.max_message_bytes, c.min_insync_replicas), (1_048_588, 1));
         assert_eq!(c.compression, None);
@@ -306,7 +308,7 @@ mod tests {
         ]);
         let c = TopicConfig::new(&own, &Layers::of_file(&fixed));
         assert!(c.compacts() && !c.deletes());
-        assert_eq!(c.retention_ms, -1);
+        assert_eq!(c.retention_ms, None);
         assert_eq!((c.compression, c.compression_level(Codec::Zstd)), (Some(Codec::Zstd), Some(7)));
         assert_eq!(c.timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(c.flush_ms, 9);
