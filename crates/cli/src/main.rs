@@ -1,1 +1,78 @@
-fn main() {}
+//! `klamm`: the broker and Kafka's tools in one binary.
+//!
+//! The tool is chosen by the name that the binary is called by, or by the first word: `klamm kafka-topics --list ...`.
+//! `bin/NAME.sh` does the latter. Each tool is one file, with its table of options, and prints what Apache Kafka's prints:
+//! results on standard output, everything else on standard error, exit code 1 for whatever went wrong.
+//!
+//! Reading order: `options` (the parser), `tool` (how a tool ends), `kafka_topics` (an example of a tool).
+
+mod clock;
+mod options;
+mod pattern;
+mod term;
+mod tool;
+
+mod kafka_broker_api_versions;
+mod kafka_get_offsets;
+mod kafka_topics;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+/// A tool: its name, what it is for, and its main function from arguments to exit code.
+type Tool = (&'static str, &'static str, fn(&[String]) -> u8);
+
+const TOOLS: &[Tool] = &[
+    ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
+    ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
+    ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+    let program = args.next().unwrap_or_default();
+    let called = Path::new(&program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut args: Vec<String> = args.collect();
+    let mut chosen = find(&called);
+    if chosen.is_none() && !args.is_empty() {
+        let name = args.remove(0);
+        chosen = find(&name);
+        if chosen.is_none() {
+            return ExitCode::from(without_tool(&name));
+        }
+    }
+    let code = match chosen {
+        Some((_, _, main)) => main(&args),
+        None => without_tool("--help"),
+    };
+    term::flush();
+    ExitCode::from(code)
+}
+
+fn find(name: &str) -> Option<&'static Tool> {
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    TOOLS.iter().find(|t| t.0 == name)
+}
+
+/// Answers `klamm`, `klamm --help`, `klamm --version` and names that are no tool.
+fn without_tool(word: &str) -> u8 {
+    match word {
+        "--version" => {
+            say!("{}", tool::VERSION);
+            0
+        }
+        "--help" | "-h" | "help" => {
+            say!("klamm {}: Apache Kafka's broker and tools in one binary\n", env!("CARGO_PKG_VERSION"));
+            say!("usage: klamm TOOL [OPTIONS]     (bin/TOOL.sh does the same; TOOL --help tells the options)\n");
+            for (name, about, _) in TOOLS {
+                say!("  {name:28} {about}");
+            }
+            term::flush();
+            0
+        }
+        name => {
+            complain!("klamm: there is no tool called {name}; `klamm --help` lists them");
+            1
+        }
+    }
+}

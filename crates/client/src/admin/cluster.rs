@@ -1,0 +1,59 @@
+//! The cluster itself: its nodes, and which requests each of them knows.
+
+use crate::versions::ApiVersions;
+use crate::{Error, Node, To, Topics};
+use wire::messages::{DescribeClusterRequest, DescribeClusterResponse};
+use wire::{ApiKey, ErrorCode};
+
+use super::Admin;
+
+/// A broker as DescribeCluster tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterNode {
+    pub node: Node,
+    pub is_fenced: bool,
+}
+
+/// What one broker answered to ApiVersions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerVersions {
+    pub node: ClusterNode,
+    pub versions: Result<ApiVersions, Error>,
+}
+
+impl Admin {
+    /// The brokers that are there, in the order the broker tells them.
+    pub async fn brokers(&self) -> Result<Vec<ClusterNode>, Error> {
+        const CALL: &str = "listNodes";
+        let connection = self.client.any(CALL).await?;
+        if connection.version(ApiKey::DescribeCluster).is_err() {
+            let metadata = self.client.metadata(Topics::None, false, CALL).await?;
+            return Ok(metadata.nodes.into_iter().map(|node| ClusterNode { node, is_fenced: false }).collect());
+        }
+        let read = |reply: &crate::Reply| {
+            let response: DescribeClusterResponse<'_> = reply.decode()?;
+            Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())?;
+            let brokers = response.brokers.iter().map(|b| ClusterNode {
+                node: Node {
+                    id: b.broker_id,
+                    host: b.host.to_string(),
+                    port: b.port as u16,
+                    rack: b.rack.as_deref().map(str::to_owned),
+                },
+                is_fenced: b.is_fenced,
+            });
+            Ok(brokers.collect())
+        };
+        self.client.send(&To::Any, CALL, |_| Ok(DescribeClusterRequest::default()), read).await
+    }
+
+    /// What every broker knows; a broker that cannot be reached has an error instead.
+    pub async fn broker_versions(&self) -> Result<Vec<BrokerVersions>, Error> {
+        let mut all = Vec::new();
+        for node in self.brokers().await? {
+            let connection = self.client.connect(&To::Node(node.node.id), "apiVersions").await;
+            all.push(BrokerVersions { node, versions: connection.map(|c| c.versions().clone()) });
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,38 @@
+//! The questions and orders of an administrator: topics, configurations, offsets, the cluster itself.
+//!
+//! One method per order, with plain values in and out. What is not here goes through [`Client::send`] directly.
+
+mod cluster;
+mod configs;
+mod offsets;
+mod topics;
+
+pub use cluster::{BrokerVersions, ClusterNode};
+pub use configs::{ConfigEntry, ConfigSynonym, Resource, ResourceType, SOURCE_DEFAULT};
+pub use offsets::{Isolation, ListedOffset, OffsetAt};
+pub use topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription, TopicListing};
+
+use crate::config::{Properties, Role};
+use crate::{Client, ClientConfig, Error};
+
+/// An administrator's client.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    client: Client,
+}
+
+impl Admin {
+    /// Reads the settings and the bootstrap addresses; connects when first needed.
+    pub async fn open(properties: &Properties) -> Result<Admin, Error> {
+        Ok(Admin { client: Client::open(ClientConfig::new(Role::Admin, properties)?).await? })
+    }
+
+    /// The client below, for requests that have no method here.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn timeout_ms(&self) -> i32 {
+        i32::try_from(self.client.config().request_timeout.as_millis()).unwrap_or(i32::MAX)
+    }
+}

@@ -1,0 +1,140 @@
+//! What a cluster is made of, as Metadata answers it.
+
+use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::{MetadataRequest, MetadataResponse};
+use wire::{ErrorCode, Uuid};
+
+use crate::{Error, Reply};
+
+/// A broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub id: i32,
+    pub host: String,
+    pub port: u16,
+    pub rack: Option<String>,
+}
+
+/// Which topics Metadata is asked about.
+#[derive(Clone, Copy, Debug)]
+pub enum Topics<'t> {
+    All,
+    /// Only the nodes.
+    None,
+    Names(&'t [String]),
+    /// By id (Metadata 12 and later).
+    Ids(&'t [Uuid]),
+}
+
+impl<'t> Topics<'t> {
+    pub(crate) fn request(self, create: bool) -> MetadataRequest<'t> {
+        let topics = match self {
+            Topics::All => None,
+            Topics::None => Some(Vec::new()),
+            Topics::Names(names) => Some(
+                names
+                    .iter()
+                    .map(|n| MetadataRequestTopic { name: Some(n.as_str().into()), ..Default::default() })
+                    .collect(),
+            ),
+            Topics::Ids(ids) => Some(
+                ids.iter().map(|id| MetadataRequestTopic { topic_id: *id, name: None, ..Default::default() }).collect(),
+            ),
+        };
+        MetadataRequest {
+            topics: topics.map(|t: Vec<_>| t.into()),
+            allow_auto_topic_creation: create,
+            ..Default::default()
+        }
+    }
+}
+
+/// An answer to Metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    pub cluster_id: Option<String>,
+    pub controller: Option<i32>,
+    pub nodes: Vec<Node>,
+    pub topics: Vec<Topic>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    pub error: ErrorCode,
+    /// Empty when it was asked for by an id that does not exist.
+    pub name: String,
+    /// Zero where the broker does not know ids.
+    pub id: Uuid,
+    pub is_internal: bool,
+    /// By index.
+    pub partitions: Vec<Partition>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub error: ErrorCode,
+    pub index: i32,
+    pub leader: Option<i32>,
+    /// -1 where the broker does not tell.
+    pub leader_epoch: i32,
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+}
+
+impl Metadata {
+    pub(crate) fn read(reply: &Reply) -> Result<Metadata, Error> {
+        let response: MetadataResponse<'_> = reply.decode()?;
+        Error::check(ErrorCode::from_code(response.error_code), None)?;
+        let nodes = response
+            .brokers
+            .iter()
+            .map(|b| Node {
+                id: b.node_id,
+                host: b.host.to_string(),
+                port: b.port as u16,
+                rack: b.rack.as_deref().map(str::to_owned),
+            })
+            .collect();
+        let topics = response
+            .topics
+            .iter()
+            .map(|t| {
+                let mut partitions: Vec<Partition> = t
+                    .partitions
+                    .iter()
+                    .map(|p| Partition {
+                        error: ErrorCode::from_code(p.error_code),
+                        index: p.partition_index,
+                        leader: (p.leader_id >= 0).then_some(p.leader_id),
+                        leader_epoch: p.leader_epoch,
+                        replicas: p.replica_nodes.to_vec(),
+                        isr: p.isr_nodes.to_vec(),
+                    })
+                    .collect();
+                partitions.sort_by_key(|p| p.index);
+                Topic {
+                    error: ErrorCode::from_code(t.error_code),
+                    name: t.name.as_deref().unwrap_or_default().to_owned(),
+                    id: t.topic_id,
+                    is_internal: t.is_internal,
+                    partitions,
+                }
+            })
+            .collect();
+        Ok(Metadata {
+            cluster_id: response.cluster_id.as_deref().map(str::to_owned),
+            controller: (response.controller_id >= 0).then_some(response.controller_id),
+            nodes,
+            topics,
+        })
+    }
+
+    /// A topic by its name.
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.iter().find(|t| t.name == name)
+    }
+
+    pub fn node(&self, id: i32) -> Option<&Node> {
+        self.nodes.iter().find(|n| n.id == id)
+    }
+}
