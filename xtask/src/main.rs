@@ -1,9 +1,13 @@
 //! The repository's own commands: `cargo xtask <command>`.
 //!
-//! - `codegen`: writes `crates/wire/src/{messages/,error_code.rs,api_key.rs}` from `crates/wire/schema/`;
+//! - `test [STAGE...]`: every check, see [`test`].
+//! - `codegen`: writes `crates/wire/src/messages/` from `crates/wire/schema/`;
 //!   `codegen --check` only says whether they are as they should be.
 
+#![allow(clippy::print_stderr)]
+
 mod codegen;
+mod test;
 
 use std::{path::Path, process::ExitCode};
 
@@ -14,25 +18,26 @@ fn root() -> &'static Path {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let outcome = match arguments[..] {
-        ["codegen"] => codegen::write(root()),
-        ["codegen", "--check"] => codegen::check(root()),
-        _ => Err("usage: cargo xtask codegen [--check]".to_owned()),
-    };
-    match outcome {
-        Ok(said) => {
-            say(&said);
-            ExitCode::SUCCESS
-        }
-        Err(said) => {
-            say(&said);
-            ExitCode::FAILURE
+    match arguments.split_first() {
+        Some((command, rest)) if command == "test" => test::run(rest),
+        Some((command, [])) if command == "codegen" => tell(codegen::write(root())),
+        Some((command, [check])) if command == "codegen" && check == "--check" => tell(codegen::check(root())),
+        _ => {
+            eprintln!("usage: cargo xtask test [STAGE...] | codegen [--check]");
+            ExitCode::from(2)
         }
     }
 }
 
-#[allow(clippy::print_stderr, reason = "a command talks to whoever typed it")]
-fn say(text: &str) {
-    eprintln!("{text}");
+fn tell(outcome: Result<String, String>) -> ExitCode {
+    match outcome {
+        Ok(said) => {
+            eprintln!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(said) => {
+            eprintln!("{said}");
+            ExitCode::FAILURE
+        }
+    }
 }

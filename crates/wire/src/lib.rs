@@ -13,10 +13,7 @@ pub mod header;
 pub mod messages;
 pub mod records;
 
-mod api_key;
-mod error_code;
 mod uuid;
 
-pub use api_key::{ApiKey, Listener, UnknownApiKey};
-pub use error_code::ErrorCode;
+pub use messages::{ApiKey, ErrorCode, Listener, UnknownApiKey};
 pub use uuid::{InvalidUuid, Uuid};

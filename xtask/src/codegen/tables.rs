@@ -12,12 +12,12 @@ pub fn generate(schemas: &Path, messages: &[Message], files: &mut Files) -> Resu
     files.insert("messages/mod.rs".into(), index(messages));
     files.insert("messages/metadata_record.rs".into(), metadata_record(messages)?);
     files.insert("messages/testing.rs".into(), testing(messages));
-    files.insert("api_key.rs".into(), api_key(messages)?);
+    files.insert("messages/api_key.rs".into(), api_key(messages)?);
     let read = |name: &str| {
         let path = schemas.join(name);
         fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
-    files.insert("error_code.rs".into(), error_code(&read("errors.tsv")?, &read("error_messages.tsv")?)?);
+    files.insert("messages/error_code.rs".into(), error_code(&read("errors.tsv")?, &read("error_messages.tsv")?)?);
     Ok(())
 }
 
@@ -28,11 +28,11 @@ fn index(messages: &[Message]) -> String {
     for message in messages {
         let _ = writeln!(out, "pub mod {};", names::snake(&message.name));
     }
-    out += "\nmod metadata_record;\n#[cfg(feature = \"testing\")]\npub mod testing;\n\n";
+    out += "\nmod api_key;\nmod error_code;\nmod metadata_record;\n#[cfg(feature = \"testing\")]\npub mod testing;\n\n";
     for message in messages {
         let _ = writeln!(out, "pub use {}::{};", names::snake(&message.name), message.name);
     }
-    out += "pub use metadata_record::MetadataRecord;\n";
+    out += "pub use api_key::{ApiKey, Listener, UnknownApiKey};\npub use error_code::ErrorCode;\npub use metadata_record::MetadataRecord;\n";
     out
 }
 

@@ -15,6 +15,8 @@ mod encoder;
 mod error;
 mod message;
 mod region;
+#[cfg(test)]
+mod tests;
 pub mod varint;
 
 use std::borrow::Cow;

@@ -273,6 +273,8 @@ pub mod write_txn_markers_request;
 pub mod write_txn_markers_response;
 pub mod zk_migration_state_record;
 
+mod api_key;
+mod error_code;
 mod metadata_record;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -301,6 +303,7 @@ pub use alter_share_group_offsets_request::AlterShareGroupOffsetsRequest;
 pub use alter_share_group_offsets_response::AlterShareGroupOffsetsResponse;
 pub use alter_user_scram_credentials_request::AlterUserScramCredentialsRequest;
 pub use alter_user_scram_credentials_response::AlterUserScramCredentialsResponse;
+pub use api_key::{ApiKey, Listener, UnknownApiKey};
 pub use api_versions_request::ApiVersionsRequest;
 pub use api_versions_response::ApiVersionsResponse;
 pub use assign_replicas_to_dirs_request::AssignReplicasToDirsRequest;
@@ -397,6 +400,7 @@ pub use end_txn_request::EndTxnRequest;
 pub use end_txn_response::EndTxnResponse;
 pub use envelope_request::EnvelopeRequest;
 pub use envelope_response::EnvelopeResponse;
+pub use error_code::ErrorCode;
 pub use expire_delegation_token_request::ExpireDelegationTokenRequest;
 pub use expire_delegation_token_response::ExpireDelegationTokenResponse;
 pub use feature_level_record::FeatureLevelRecord;
