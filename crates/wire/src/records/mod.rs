@@ -9,15 +9,19 @@
 //! there, and decompression stops at a limit. Uncompressed batches are checked and iterated without an allocation.
 //!
 //! Reading order: `batch` (the header and how batches follow each other), `record` (what is inside), `validate` (the
-//! produce path), `stamp` and `builder` (writing), `codecs` (the five compressions and their framings).
+//! produce path, with `rules`, `checker`, `skim` and `stream`), `stamp` and `builder` (writing), `codecs` (the five compressions and their framings).
 
 mod batch;
 mod builder;
+mod checker;
 mod codecs;
 mod compression;
 mod error;
 mod record;
+mod rules;
+mod skim;
 mod stamp;
+mod stream;
 mod validate;
 mod varint;
 mod window;
@@ -28,8 +32,9 @@ pub use codecs::{Compressor, Scratch};
 pub use compression::{Codec, TimestampType};
 pub use error::BatchError;
 pub use record::{DECOMPRESSED_MAX, Record, RecordHeader, RecordHeaders, RecordIter, Records};
+pub use rules::{BatchInfo, RECORD_ERRORS_MAX, RecordError, Refusal, Rules};
 pub use stamp::{stamp, stamp_log_append_time, stamp_max_timestamp};
-pub use validate::{BatchInfo, RECORD_ERRORS_MAX, RecordError, Refusal, Rules, validate};
+pub use validate::validate;
 
 /// "No timestamp", in records and in the header of a batch without records.
 pub const NO_TIMESTAMP: i64 = -1;

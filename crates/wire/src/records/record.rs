@@ -105,6 +105,7 @@ pub(super) struct RawRecord<'a> {
 pub(super) const CUT_OFF: &str = "the batch ends within it";
 pub(super) const BAD_LENGTH: &str = "its length is invalid";
 pub(super) const BAD_FIELDS: &str = "it has an invalid record structure";
+pub(super) const BAD_OFFSET: &str = "its offset delta is not its place in the batch";
 pub(super) const BAD_HEADERS: &str = "it has invalid headers";
 
 /// Reads the fields of a record from its `body`, which is what follows its length, all of it.
@@ -115,13 +116,14 @@ pub(super) fn parse_body(body: &[u8]) -> Result<RawRecord<'_>, &'static str> {
     let offset_delta = take_i32(&mut rest).ok_or(BAD_FIELDS)?;
     let key = take_nullable(&mut rest).ok_or(BAD_FIELDS)?;
     let value = take_nullable(&mut rest).ok_or(BAD_FIELDS)?;
-    let count = take_i32(&mut rest).ok_or(BAD_HEADERS)?;
-    let headers = if count == 0 && rest.is_empty() { RecordHeaders::default() } else { parse_headers(count, rest)? };
+    let headers = if rest == [0] { RecordHeaders::default() } else { parse_headers(rest)? };
     Ok(RawRecord { timestamp_delta, offset_delta, key, value, headers })
 }
 
+/// Reads what follows the value: the number of headers, and so many headers, and nothing else.
 #[inline(never)]
-fn parse_headers(count: i32, bytes: &[u8]) -> Result<RecordHeaders<'_>, &'static str> {
+pub(super) fn parse_headers(mut bytes: &[u8]) -> Result<RecordHeaders<'_>, &'static str> {
+    let count = take_i32(&mut bytes).ok_or(BAD_HEADERS)?;
     let count = usize::try_from(count).map_err(|_| BAD_HEADERS)?;
     let mut rest = bytes;
     // Each header takes two bytes at least, so a false count ends this early.
@@ -133,7 +135,7 @@ fn parse_headers(count: i32, bytes: &[u8]) -> Result<RecordHeaders<'_>, &'static
 }
 
 /// Bytes that the length of a record takes at most.
-const LENGTH_SIZE_MAX: usize = 5;
+pub(super) const LENGTH_SIZE_MAX: usize = 5;
 
 /// Takes the next record off the front of `rest`. [`CUT_OFF`] says that more bytes may make it whole.
 #[inline(always)]

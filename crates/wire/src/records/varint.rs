@@ -42,6 +42,10 @@ pub(super) fn take_i64(bytes: &mut &[u8]) -> Option<i64> {
             *bytes = rest;
             Some(zigzag_i64(u64::from(first)))
         }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            Some(zigzag_i64(u64::from(first & 0x7f) | u64::from(second) << 7))
+        }
         _ => take_long_i64(bytes),
     }
 }

@@ -6,6 +6,8 @@ pub(super) struct Window {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Bytes that were ever written since the last [`Window::clear`].
+    written: usize,
 }
 
 impl Window {
@@ -42,6 +44,7 @@ impl Window {
     /// Says that `count` bytes of the room were written.
     pub(super) fn filled(&mut self, count: usize) {
         self.end += count;
+        self.written += count;
         assert!(self.end <= self.buffer.len(), "more bytes reported than there was room for");
     }
 
@@ -49,9 +52,15 @@ impl Window {
     pub(super) fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
+        self.written = 0;
         if self.buffer.len() > Window::KEPT {
             self.buffer = Vec::new();
         }
+    }
+
+    /// Bytes that were ever written since the last [`Window::clear`].
+    pub(super) fn written(&self) -> usize {
+        self.written
     }
 
     /// The unread bytes as a vector of their own.

@@ -25,9 +25,20 @@ impl Scratch {
         Scratch::default()
     }
 
+    /// Forgets what was decompressed, and the memory that only an unusually large batch needs.
+    pub(super) fn trim(&mut self) {
+        if self.window.written() > Scratch::ZSTD_KEPT {
+            self.states.zstd = None;
+        }
+        self.window.clear();
+    }
+
+    /// A zstd context may have grown to the size of what it wrote last. Up to here it is kept.
+    const ZSTD_KEPT: usize = 8 << 20;
+
     /// Begins to decompress `payload`, of which at most `limit` bytes may come out.
     pub(super) fn stream<'a>(&'a mut self, codec: Codec, payload: &'a [u8], limit: usize) -> Stream<'a> {
-        self.window.clear();
+        self.trim();
         Stream { codec, payload, window: &mut self.window, reader: self.states.reader(codec), limit, left: limit }
     }
 }
