@@ -21,16 +21,20 @@ struct Counting;
 
 thread_local!(static ALLOCATIONS: Cell<usize> = const { Cell::new(0) });
 
+// SAFETY: every call goes on to the system's allocator as it came; counting takes no memory.
 unsafe impl GlobalAlloc for Counting {
+    // SAFETY: the caller's promises are those that the system's allocator asks for.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
         unsafe { System.alloc(layout) }
     }
 
+    // SAFETY: as above.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         unsafe { System.dealloc(pointer, layout) }
     }
 
+    // SAFETY: as above.
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
         unsafe { System.realloc(pointer, layout, size) }
