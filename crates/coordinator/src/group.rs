@@ -109,6 +109,11 @@ impl Member {
         }
     }
 
+    /// The member as it is, waiting for nothing.
+    pub fn at_rest(&self) -> Self {
+        Member { awaiting_join: None, awaiting_sync: None, deadline_ms: None, armed_ms: None, ..self.clone() }
+    }
+
     pub fn metadata(&self, protocol: &str) -> Option<&Arc<[u8]>> {
         self.protocols.iter().find(|offered| &*offered.name == protocol).map(|offered| &offered.metadata)
     }
@@ -384,19 +389,27 @@ impl Group {
     pub fn replace_static(&mut self, old_id: &str, new_id: &Arc<str>, ctx: &mut Context<'_>) {
         self.answer_join(old_id, JoinReply::refused(ErrorCode::FencedInstanceId, old_id), ctx.replies);
         self.answer_sync(old_id, SyncReply::refused(ErrorCode::FencedInstanceId), ctx.replies);
-        let was_leader = self.is_leader(old_id);
-        let was_pending = self.pending_sync.contains(old_id);
-        let Some(mut member) = self.remove(old_id, ctx.timers) else { return };
-        member.id = new_id.clone();
-        member.is_new = false;
+        if let Some(old) = self.members.get(old_id).map(Member::at_rest) {
+            self.put_back(old_id, Member { id: new_id.clone(), is_new: false, ..old }, ctx);
+        }
+    }
+
+    /// Puts `member` in the place of another, which waits for nothing.
+    pub fn put_back(&mut self, instead_of: &str, member: Member, ctx: &mut Context<'_>) {
+        let was_leader = self.is_leader(instead_of);
+        let was_pending = self.pending_sync.contains(instead_of);
+        if self.remove(instead_of, ctx.timers).is_none() {
+            return;
+        }
+        let id = member.id.clone();
         if was_leader {
-            self.leader = Some(new_id.clone());
+            self.leader = Some(id.clone());
         }
         if was_pending {
-            self.pending_sync.insert(new_id.clone());
+            self.pending_sync.insert(id.clone());
         }
         self.insert(member);
-        self.expect_heartbeat(new_id, ctx);
+        self.expect_heartbeat(&id, ctx);
     }
 
     /// Answers a member that waits for the join phase to end. False when it does not.

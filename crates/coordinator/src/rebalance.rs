@@ -36,12 +36,18 @@ pub(crate) enum Step {
     /// The leader's assignment; members get theirs once it is written.
     Assigned(BTreeMap<String, Arc<[u8]>>),
     /// A static member of a stable group came back under a new id, which it gets once that is written.
-    StaticReplaced {
-        member_id: Arc<str>,
-        token: ReplyToken,
-        old_leader: Option<Arc<str>>,
-        skip_assignment: bool,
-    },
+    StaticReplaced(Box<StaticReplaced>),
+}
+
+/// A static member under its new id, and what to go back to when that cannot be written.
+#[derive(Debug)]
+pub(crate) struct StaticReplaced {
+    pub generation: i32,
+    pub member_id: Arc<str>,
+    pub token: ReplyToken,
+    old: Member,
+    old_leader: Option<Arc<str>>,
+    skip_assignment: bool,
 }
 
 impl Group {
@@ -150,12 +156,15 @@ impl Group {
         ctx: &mut Context<'_>,
     ) -> Step {
         let old_leader = self.leader.clone();
+        let Some(old) = self.members.get(old_id).map(Member::at_rest) else { return Step::Done };
         self.replace_static(old_id, member_id, ctx);
         self.update(request, member_id, token, ctx);
         match self.state {
             GroupState::Stable if self.protocol == self.select_protocol() => {
                 let skip_assignment = request.version >= SKIP_ASSIGNMENT_VERSION;
-                Step::StaticReplaced { member_id: member_id.clone(), token, old_leader, skip_assignment }
+                let (generation, member_id) = (self.generation, member_id.clone());
+                let replaced = StaticReplaced { generation, member_id, token, old, old_leader, skip_assignment };
+                Step::StaticReplaced(Box::new(replaced))
             }
             GroupState::Stable => self.rebalance_or_complete(ctx),
             // The leader may have been told the old id: its assignment would miss the new one.
@@ -164,30 +173,29 @@ impl Group {
         }
     }
 
-    /// The answer to a static member whose new id is written. Nothing when a rebalance has begun since: it
-    /// takes part in that.
-    pub fn static_replaced(
-        &mut self,
-        member_id: &Arc<str>,
-        token: ReplyToken,
-        generation: i32,
-        old_leader: Option<Arc<str>>,
-        skip_assignment: bool,
-        ctx: &mut Context<'_>,
-    ) {
-        let waits = self.members.get(member_id).is_some_and(|member| member.awaiting_join == Some(token));
-        if !waits || self.state != GroupState::Stable || self.generation != generation {
+    /// The new id of a static member is written: it gets its answer. When that failed it goes by its old id again.
+    /// Nothing when a rebalance has begun since: the member takes part in that.
+    pub fn static_replaced(&mut self, done: StaticReplaced, outcome: Result<(), ErrorCode>, ctx: &mut Context<'_>) {
+        let StaticReplaced { generation, member_id, token, old, old_leader, skip_assignment } = done;
+        if self.state != GroupState::Stable || self.generation != generation {
             return;
         }
-        let mut reply = self.joined(member_id);
+        if let Err(error) = outcome {
+            self.answer_join(&member_id, JoinReply::refused(error, ""), ctx.replies);
+            return self.put_back(&member_id, old, ctx);
+        }
+        if self.members.get(&member_id).is_none_or(|member| member.awaiting_join != Some(token)) {
+            return;
+        }
+        let mut reply = self.joined(&member_id);
         if skip_assignment {
-            reply.skip_assignment = self.is_leader(member_id);
+            reply.skip_assignment = self.is_leader(&member_id);
         } else {
             // An older client must not take itself for the leader, or it would compute an assignment that nobody wants.
             reply.leader = old_leader.unwrap_or_else(|| Arc::from(""));
             reply.members = Vec::new();
         }
-        self.answer_join(member_id, reply, ctx.replies);
+        self.answer_join(&member_id, reply, ctx.replies);
     }
 
     /// After the membership changed.

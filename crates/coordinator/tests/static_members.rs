@@ -168,3 +168,15 @@ fn a_static_member_that_returns_while_the_leader_assigns_begins_another_round() 
     let sync = bench.sync(&one, 1, &[(&one, "0")]);
     assert_eq!(bench.synced(sync).error, ErrorCode::UnknownMemberId);
 }
+
+#[test]
+fn a_new_id_that_cannot_be_written_is_taken_back() {
+    let mut bench = Bench::new();
+    let [one, two] = pair(&mut bench);
+    bench.commits = false;
+    let (first, second) = (bench.join(&instance("two")), bench.join(&instance("two")));
+    bench.fail(ErrorCode::KafkaStorageError);
+    assert_eq!(bench.joined(first).error, ErrorCode::FencedInstanceId);
+    assert_eq!(bench.joined(second).error, ErrorCode::NotCoordinator);
+    assert_eq!((bench.heartbeat(&one, 2), bench.heartbeat(&two, 2)), (ErrorCode::None, ErrorCode::None));
+}

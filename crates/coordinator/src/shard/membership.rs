@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use wire::ErrorCode;
 
-use super::{Shard, StaticReplaced, Then};
+use super::{Shard, Then};
 use crate::Now;
-use crate::group::{Group, GroupState};
-use crate::rebalance::Step;
+use crate::group::Group;
 use crate::request::{
     HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest, Reply, ReplyToken, SyncReply, SyncRequest,
 };
@@ -114,21 +113,5 @@ impl Shard {
         if let Some((step, reply)) = self.in_group(&name, now, |group, ctx| group.leave(request, ctx)) {
             self.follow(&name, now, step, Some((token, Reply::Leave(reply))));
         }
-    }
-
-    pub(super) fn static_replaced(&mut self, now: Now, done: StaticReplaced, outcome: Result<(), ErrorCode>) {
-        let StaticReplaced { group, member_id, token, generation, old_leader, skip_assignment } = done;
-        self.written(&group);
-        self.step(&group, now, |live, ctx| {
-            match outcome {
-                Ok(()) => live.static_replaced(&member_id, token, generation, old_leader, skip_assignment, ctx),
-                Err(error) if live.state == GroupState::Stable => {
-                    // The member keeps its new id here and the old one in the log: it joins again, as unknown.
-                    live.answer_join(&member_id, JoinReply::refused(error, ""), ctx.replies);
-                }
-                Err(_) => {}
-            }
-            Step::Done
-        });
     }
 }

@@ -15,7 +15,7 @@ use metadata::machine::{Decision, Machine};
 use wire::ErrorCode;
 
 use crate::group::{Context, Group, GroupState};
-use crate::rebalance::Step;
+use crate::rebalance::{StaticReplaced, Step};
 use crate::records::{self, Record};
 use crate::request::{FetchRequest, Reply, ReplyToken, Request};
 use crate::store::{Change, GroupMetadata, Store};
@@ -47,20 +47,10 @@ enum Then {
     Nothing,
     Reply(ReplyToken, Reply),
     Assigned { group: Arc<str>, metadata: Arc<GroupMetadata> },
-    StaticReplaced(Box<StaticReplaced>),
+    StaticReplaced { group: Arc<str>, replaced: Box<StaticReplaced> },
     Emptied { group: Arc<str>, answer: Option<(ReplyToken, Reply)> },
     Deleted { token: ReplyToken, results: Vec<(String, ErrorCode)> },
     Fetch { token: ReplyToken, request: FetchRequest },
-}
-
-#[derive(Debug)]
-struct StaticReplaced {
-    group: Arc<str>,
-    member_id: Arc<str>,
-    token: ReplyToken,
-    generation: i32,
-    old_leader: Option<Arc<str>>,
-    skip_assignment: bool,
 }
 
 /// The coordinator of the groups of one partition.
@@ -155,7 +145,8 @@ impl Shard {
     /// is gone, [`resign`](Shard::resign) and load again.
     pub fn failed(&mut self, now: Now, error: ErrorCode, end: i64) -> Effects {
         let error = append_error(error);
-        for then in self.machine.failed(end) {
+        // Backwards, as it is an undoing.
+        for then in self.machine.failed(end).into_iter().rev() {
             self.done(now, then, Err(error));
         }
         self.run_due(now);
@@ -176,7 +167,7 @@ impl Shard {
                     self.effects.replies.push((token, Request::FetchOffsets(request).refused(error)));
                 }
                 // Who waits for these is in the groups.
-                Then::Nothing | Then::Assigned { .. } | Then::StaticReplaced(_) | Then::Emptied { .. } => {}
+                Then::Nothing | Then::Assigned { .. } | Then::StaticReplaced { .. } | Then::Emptied { .. } => {}
             }
         }
         for group in self.live.values_mut() {
@@ -277,16 +268,9 @@ impl Shard {
                 let change = Change::Group { group: name.clone(), value: Some(metadata) };
                 return self.write(now, vec![change], then);
             }
-            Step::StaticReplaced { member_id, token, old_leader, skip_assignment } => {
-                let replaced = StaticReplaced {
-                    group: name.clone(),
-                    member_id,
-                    token,
-                    generation: group.generation,
-                    old_leader,
-                    skip_assignment,
-                };
-                (group.to_stored(|member| member.assignment.clone()), Then::StaticReplaced(Box::new(replaced)))
+            Step::StaticReplaced(replaced) => {
+                let then = Then::StaticReplaced { group: name.clone(), replaced };
+                (group.to_stored(|member| member.assignment.clone()), then)
             }
         };
         group.writes += 1;
@@ -313,7 +297,13 @@ impl Shard {
                     live.assigned(metadata.generation, outcome.map(|()| &assignment), ctx)
                 });
             }
-            Then::StaticReplaced(replaced) => self.static_replaced(now, *replaced, outcome),
+            Then::StaticReplaced { group, replaced } => {
+                self.written(&group);
+                self.step(&group, now, |live, ctx| {
+                    live.static_replaced(*replaced, outcome, ctx);
+                    Step::Done
+                });
+            }
             Then::Emptied { group, answer } => {
                 self.written(&group);
                 if let Some((token, reply)) = answer {

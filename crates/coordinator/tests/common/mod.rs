@@ -97,7 +97,7 @@ impl Bench {
     pub fn replayed(&self) -> Loader {
         let mut loader = Loader::new();
         for (offset, record) in self.log.iter().enumerate() {
-            loader.record(offset as i64, None, &record.key, record.value.as_deref()).unwrap();
+            loader.record(offset as i64, None, &record.key, record.value.as_deref()).expect("what the shard wrote");
         }
         loader
     }
