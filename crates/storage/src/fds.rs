@@ -1,0 +1,141 @@
+//! Open files on a budget. A partition may have hundreds of segments and a node thousands of partitions, so a file is
+//! opened when it is needed and closed when others need the room; a reader that still holds the handle keeps it alive.
+
+use crate::disk::{Access, Disk, DiskFile};
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// How many files all logs together keep open between uses. Files in use right now come on top.
+///
+/// Closing a file whose bytes are not on the disk yet is safe: Linux reports a failed write-back to the next
+/// descriptor that syncs the file.
+#[derive(Debug)]
+pub struct FdBudget {
+    limit: usize,
+    /// The hand of a clock goes round: who was used since its last visit stays.
+    clock: Mutex<VecDeque<Weak<Slot>>>,
+}
+
+impl FdBudget {
+    /// A budget of `limit` files, at least 1.
+    pub fn new(limit: usize) -> Arc<FdBudget> {
+        Arc::new(FdBudget { limit: limit.max(1), clock: Mutex::default() })
+    }
+
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Files that are open now. For metrics; walks all of them.
+    pub fn open_files(&self) -> usize {
+        let clock = lock(&self.clock);
+        clock.iter().filter_map(Weak::upgrade).filter(|slot| lock(&slot.file).is_some()).count()
+    }
+
+    fn admit(&self, slot: &Arc<Slot>) {
+        let mut clock = lock(&self.clock);
+        let mut visits = 2 * clock.len();
+        while clock.len() >= self.limit && visits > 0 {
+            visits -= 1;
+            let Some(oldest) = clock.pop_front() else { break };
+            let Some(candidate) = oldest.upgrade() else { continue };
+            if candidate.touched.swap(false, Ordering::Relaxed) {
+                clock.push_back(oldest);
+            } else {
+                *lock(&candidate.file) = None;
+            }
+        }
+        clock.push_back(Arc::downgrade(slot));
+    }
+}
+
+impl Default for FdBudget {
+    /// No bound worth the name; for tests and tools.
+    fn default() -> FdBudget {
+        FdBudget { limit: usize::MAX, clock: Mutex::default() }
+    }
+}
+
+/// What every file of a log needs to be opened: shared by all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    pub disk: Arc<dyn Disk>,
+    pub budget: Arc<FdBudget>,
+    pub dir: Arc<Path>,
+}
+
+impl Folder {
+    /// Path of the file that holds `suffix` (with its dot) of the segment at `base_offset`.
+    pub fn path(&self, base_offset: i64, suffix: &str) -> PathBuf {
+        self.dir.join(format!("{base_offset:020}{suffix}"))
+    }
+
+    pub fn slot(&self, base_offset: i64, suffix: &'static str) -> FileSlot {
+        let (folder, touched) = (self.clone(), AtomicBool::new(true));
+        FileSlot(Arc::new(Slot { folder, base_offset, suffix, file: Mutex::default(), touched }))
+    }
+}
+
+/// One file of a segment, open or not.
+#[derive(Clone, Debug)]
+pub(crate) struct FileSlot(Arc<Slot>);
+
+#[derive(Debug)]
+struct Slot {
+    folder: Folder,
+    base_offset: i64,
+    suffix: &'static str,
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
+    touched: AtomicBool,
+}
+
+impl FileSlot {
+    pub fn path(&self) -> PathBuf {
+        self.0.folder.path(self.0.base_offset, self.0.suffix)
+    }
+
+    /// The open file; it stays open for the next use.
+    pub fn get(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(Access::Write)
+    }
+
+    /// Like [`FileSlot::get`], making the file when it is missing.
+    pub fn create(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(Access::Create)
+    }
+
+    /// The file for one use: a file that was closed is closed again afterwards.
+    pub fn once(&self, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        match &*lock(&self.0.file) {
+            Some(file) => Ok(file.clone()),
+            None => self.0.folder.disk.open(&self.path(), access),
+        }
+    }
+
+    pub fn close(&self) {
+        *lock(&self.0.file) = None;
+    }
+
+    fn open(&self, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let mut open = lock(&self.0.file);
+        if let Some(file) = &*open {
+            if !self.0.touched.load(Ordering::Relaxed) {
+                self.0.touched.store(true, Ordering::Relaxed);
+            }
+            return Ok(file.clone());
+        }
+        let file = self.0.folder.disk.open(&self.path(), access)?;
+        *open = Some(file.clone());
+        drop(open);
+        self.0.folder.budget.admit(&self.0);
+        Ok(file)
+    }
+}
+
+/// The data is valid whatever its last user did: every critical section is a single assignment.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

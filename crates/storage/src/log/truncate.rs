@@ -1,0 +1,81 @@
+//! Cutting the end of the log: a follower drops what its leader does not have.
+
+use super::Log;
+use crate::disk::{Context, Fault};
+use crate::segment::{Segment, TXN_INDEX_SUFFIX};
+use crate::txn_index;
+
+impl Log {
+    /// Drops everything from `offset` on; a batch that holds `offset` goes whole. An offset at or beyond the end changes
+    /// nothing.
+    pub fn truncate_to(&mut self, offset: i64) -> Result<(), Fault> {
+        self.online()?;
+        if offset >= self.log_end_offset {
+            return Ok(());
+        }
+        let truncated =
+            if offset < self.segments[0].base_offset { self.restart_at(offset) } else { self.cut_at(offset) };
+        self.note(truncated)
+    }
+
+    /// Drops everything; the next batch gets `offset`.
+    pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<(), Fault> {
+        self.online()?;
+        let truncated = self.restart_at(offset);
+        self.note(truncated)
+    }
+
+    fn restart_at(&mut self, offset: i64) -> Result<(), Fault> {
+        let now_ms = self.active().touched_ms;
+        self.hints.clear();
+        let bases: Vec<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
+        for base_offset in bases {
+            self.doom(base_offset, now_ms)?;
+        }
+        for snapshot in std::mem::take(&mut self.snapshots.offsets) {
+            self.remove_snapshot(snapshot)?;
+        }
+        self.segments = vec![Segment::create(&self.folder, offset, &self.config, now_ms)?];
+        self.log_start_offset = offset;
+        self.log_end_offset = offset;
+        self.producers.clear();
+        self.damage.clear();
+        self.epochs.clear();
+        self.sync.truncated(offset);
+        self.sync.segment_rolled();
+        self.store_epochs()
+    }
+
+    fn cut_at(&mut self, offset: i64) -> Result<(), Fault> {
+        self.hints.clear();
+        let keep = self.segment_of(offset);
+        let now_ms = self.active().touched_ms;
+        while self.segments.len() > keep + 1 {
+            if let Some(segment) = self.segments.pop() {
+                self.doom(segment.base_offset, now_ms)?;
+            }
+        }
+        let segment = &mut self.segments[keep];
+        let place = segment.find(offset);
+        let path = segment.log.path();
+        // Damage before the offset does not keep us from cutting behind it: the position is then where it begins.
+        let (position, end) = match place {
+            Ok(Some(place)) => (place.position, place.base_offset),
+            Ok(None) => (segment.size, offset),
+            Err(crate::scan::Stop::Bad { position, .. }) => (position as u32, offset),
+            Err(crate::scan::Stop::Io(error)) => return Err(Fault::new("read", path, &error)),
+        };
+        segment.cut(end, position)?;
+        self.log_end_offset = end;
+        let txn_path = self.folder.path(self.segments[keep].base_offset, TXN_INDEX_SUFFIX);
+        txn_index::truncate_to(self.disk(), &txn_path, end).context("truncate", &txn_path)?;
+        self.damage.retain(|damage| damage.offset < end);
+        self.sync.truncated(end);
+        self.recount_active(position)?;
+        if self.epochs.truncate_from_end(end) {
+            self.store_epochs()?;
+        }
+        // Without a clock here, nobody expires.
+        self.reload_producers(i64::MIN, i64::MAX)
+    }
+}

@@ -1,0 +1,204 @@
+//! One of the directories in `log.dirs`: its lock, its identity, its checkpoints, how it was left.
+
+use crate::checkpoint::{self, Checkpoint, Offsets};
+use crate::disk::{Access, Context, Disk, Fault, LockGuard};
+use crate::log::Shutdown;
+use crate::meta_properties::MetaProperties;
+use crate::partition_dir::{self, DirName};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wire::Uuid;
+
+const LOCK_FILE: &str = ".lock";
+const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+/// Ours: the kernel's boot id while the directory is in use.
+const BOOT_ID_FILE: &str = ".klamm_boot_id";
+const SMALL_FILE_MAX: u64 = 4096;
+
+/// A log directory that this process holds.
+pub struct LogDir {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    shutdown: Shutdown,
+    broker_epoch: Option<i64>,
+    meta: Option<MetaProperties>,
+    _lock: Box<dyn LockGuard>,
+}
+
+/// Why a log directory cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogDirError {
+    /// Somebody else uses it.
+    Locked(PathBuf),
+    Fault(Fault),
+}
+
+impl fmt::Display for LogDirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogDirError::Locked(dir) => write!(
+                f,
+                "Failed to acquire lock on file .lock in {}. A Kafka instance in another process or thread is using \
+                 this directory.",
+                dir.display()
+            ),
+            LogDirError::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LogDirError {}
+
+impl From<Fault> for LogDirError {
+    fn from(fault: Fault) -> LogDirError {
+        LogDirError::Fault(fault)
+    }
+}
+
+impl fmt::Debug for LogDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogDir").field("path", &self.path).field("shutdown", &self.shutdown).finish_non_exhaustive()
+    }
+}
+
+impl LogDir {
+    /// Takes a directory into use, making it when it is missing. `boot_id` is the kernel's
+    /// (`/proc/sys/kernel/random/boot_id`); empty when unknown. Nothing in it is changed yet, so that a directory which
+    /// cannot be served is refused untouched.
+    pub fn open(disk: Arc<dyn Disk>, path: &Path, boot_id: &str) -> Result<LogDir, LogDirError> {
+        disk.create_dir(path).context("create log directory", path)?;
+        let lock_path = path.join(LOCK_FILE);
+        let lock = disk.lock(&lock_path).context("lock", &lock_path)?;
+        let lock = lock.ok_or_else(|| LogDirError::Locked(path.to_owned()))?;
+        let small = |name: &str| -> Result<Option<String>, Fault> {
+            let path = path.join(name);
+            match disk.read(&path, SMALL_FILE_MAX) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                bytes => Ok(Some(String::from_utf8_lossy(&bytes.context("read", &path)?).into_owned())),
+            }
+        };
+        let marker = small(CLEAN_SHUTDOWN_FILE)?;
+        let last_boot_id = small(BOOT_ID_FILE)?;
+        let shutdown = if marker.is_some() {
+            Shutdown::Clean
+        } else if !boot_id.is_empty() && last_boot_id.as_deref().map(str::trim) == Some(boot_id.trim()) {
+            Shutdown::Killed
+        } else {
+            Shutdown::PowerCut
+        };
+        let meta = MetaProperties::read(&*disk, path).context("read meta.properties in", path)?;
+        let broker_epoch = marker.as_deref().and_then(broker_epoch_of);
+        Ok(LogDir { disk, path: path.to_owned(), shutdown, broker_epoch, meta, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the last user left it.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown
+    }
+
+    /// The broker epoch that the last user noted at a clean shutdown: the proof of it (KIP-966).
+    pub fn clean_shutdown_broker_epoch(&self) -> Option<i64> {
+        self.broker_epoch
+    }
+
+    /// `meta.properties`, if the directory was formatted.
+    pub fn meta(&self) -> Option<&MetaProperties> {
+        self.meta.as_ref()
+    }
+
+    pub fn write_meta(&mut self, meta: &MetaProperties, now_ms: i64) -> Result<(), Fault> {
+        meta.write(&*self.disk, &self.path, now_ms).context("write meta.properties in", &self.path)?;
+        self.meta = Some(MetaProperties { version: 1, ..meta.clone() });
+        Ok(())
+    }
+
+    /// From here on the directory is in use: a clean shutdown of before counts no more, and the boot id tells the next
+    /// start a kill from a power cut. Call it after every log was opened, before anything is written.
+    pub fn begin(&self, boot_id: &str) -> Result<(), Fault> {
+        let boot_path = self.path.join(BOOT_ID_FILE);
+        // Until it is durable, a power cut shows the boot id of before, or none: both say power cut.
+        self.disk.write_atomically(&boot_path, boot_id.trim().as_bytes(), false).context("write", &boot_path)?;
+        let marker = self.path.join(CLEAN_SHUTDOWN_FILE);
+        match self.disk.remove_file(&marker) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.context("remove", &marker)?,
+        }
+        self.sync()
+    }
+
+    /// Leaves the clean-shutdown marker, after every log was closed and synced and the checkpoints were written.
+    pub fn mark_clean(&self, broker_epoch: i64) -> Result<(), Fault> {
+        let path = self.path.join(CLEAN_SHUTDOWN_FILE);
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+        self.disk.write_atomically(&path, text.as_bytes(), true).context("write", &path)
+    }
+
+    /// One of the checkpoint files; a missing one is empty.
+    pub fn checkpoint(&self, which: Checkpoint) -> Result<Offsets, Fault> {
+        checkpoint::read(&*self.disk, &self.path, which).context("read checkpoints in", &self.path)
+    }
+
+    pub fn write_checkpoint(&self, which: Checkpoint, offsets: &Offsets) -> Result<(), Fault> {
+        checkpoint::write(&*self.disk, &self.path, which, offsets).context("write checkpoints in", &self.path)
+    }
+
+    /// Directories in it, with what their names say.
+    pub fn directories(&self) -> Result<Vec<(PathBuf, DirName)>, Fault> {
+        let mut entries = self.disk.list(&self.path).context("list", &self.path)?;
+        entries.retain(|entry| entry.is_dir);
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries.iter().map(|e| (self.path.join(&e.name), partition_dir::parse_name(&e.name))).collect())
+    }
+
+    pub fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
+        self.path.join(partition_dir::name(topic, partition))
+    }
+
+    /// Renames a partition's directory, so that its name is free at once; [`LogDir::remove`] it after
+    /// `file.delete.delay.ms`. The log must not be used any more.
+    pub fn mark_deleted(&self, topic: &str, partition: i32, unique: Uuid) -> Result<PathBuf, Fault> {
+        let from = self.partition_path(topic, partition);
+        let to = self.path.join(partition_dir::deleted_name(topic, partition, unique));
+        self.disk.rename(&from, &to).context("rename", &from)?;
+        Ok(to)
+    }
+
+    /// Removes a directory that [`LogDir::mark_deleted`] renamed. May take long.
+    pub fn remove(&self, dir: &Path) -> Result<(), Fault> {
+        match self.disk.remove_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.context("remove directory", dir),
+        }
+    }
+
+    /// Makes the names in the directory durable: once for a whole batch of partitions that were made or renamed.
+    pub fn sync(&self) -> Result<(), Fault> {
+        self.disk.sync_dir(&self.path).context("sync directory", &self.path)
+    }
+
+    /// Total and usable bytes of its volume (DescribeLogDirs).
+    pub fn space(&self) -> Result<(u64, u64), Fault> {
+        self.disk.space(&self.path).context("look at", &self.path)
+    }
+
+    /// Whether the directory can be written to, by making a file and removing it.
+    pub fn probe(&self) -> Result<(), Fault> {
+        let path = self.path.join(".klamm_probe");
+        self.disk.open(&path, Access::Create).map(drop).context("create", &path)?;
+        self.disk.remove_file(&path).context("remove", &path)
+    }
+}
+
+/// The number after `"brokerEpoch":` of the marker; a marker of before 3.7 is empty.
+fn broker_epoch_of(json: &str) -> Option<i64> {
+    let (_, rest) = json.split_once("\"brokerEpoch\"")?;
+    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
+    let end = rest.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}

@@ -1,0 +1,134 @@
+//! Names of partition directories, and `partition.metadata` in them.
+
+use crate::disk::Disk;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use wire::Uuid;
+
+const METADATA_FILE: &str = "partition.metadata";
+const METADATA_BYTES_MAX: u64 = 4096;
+/// Longest name of a file on the usual file systems.
+const NAME_MAX: usize = 255;
+/// Longest topic name.
+const TOPIC_MAX: usize = 249;
+
+/// What a directory in a log directory is, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DirName {
+    /// `topic-partition`
+    Partition { topic: String, partition: i32 },
+    /// `...-delete`: a deleted partition whose files are still to be removed.
+    Deleted,
+    /// `...-future`: the copy that is being moved to this log directory.
+    Future,
+    /// `...-stray`: a partition that the cluster did not know when it was found.
+    Stray,
+    /// Nothing of ours.
+    Other,
+}
+
+/// Reads the name of a directory in a log directory.
+pub fn parse_name(name: &str) -> DirName {
+    for (suffix, kind) in [("-delete", DirName::Deleted), ("-future", DirName::Future), ("-stray", DirName::Stray)] {
+        if let Some(rest) = name.strip_suffix(suffix) {
+            return if rest.contains('.') { kind } else { DirName::Other };
+        }
+    }
+    let Some((topic, partition)) = name.rsplit_once('-') else { return DirName::Other };
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if topic.is_empty() || topic.len() > TOPIC_MAX || !topic.bytes().all(legal) || topic == "." || topic == ".." {
+        return DirName::Other;
+    }
+    if !partition.bytes().all(|digit| digit.is_ascii_digit()) {
+        return DirName::Other;
+    }
+    match partition.parse() {
+        Ok(partition) => DirName::Partition { topic: topic.to_owned(), partition },
+        Err(_) => DirName::Other,
+    }
+}
+
+/// The directory's name of a partition.
+pub fn name(topic: &str, partition: i32) -> String {
+    format!("{topic}-{partition}")
+}
+
+/// The name under which a deleted partition's directory waits to be removed; `unique` keeps two of them apart.
+pub fn deleted_name(topic: &str, partition: i32, unique: Uuid) -> String {
+    let unique: String = unique.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let suffix = format!("-{partition}.{unique}-delete");
+    let room = NAME_MAX.saturating_sub(suffix.len());
+    // Topic names are ASCII.
+    let topic = topic.get(..room).unwrap_or(topic);
+    format!("{topic}{suffix}")
+}
+
+/// The topic id in a partition's directory; `None` when the file is missing, or empty as a power cut leaves it.
+///
+/// # Errors
+/// `InvalidData` when the file says something else.
+pub fn read_metadata(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
+    let path = dir.join(METADATA_FILE);
+    let bytes = match disk.read(&path, METADATA_BYTES_MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(None);
+    }
+    let malformed = || {
+        let text = format!("malformed {}", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    let text = String::from_utf8(bytes).map_err(|_| malformed())?;
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| line.strip_prefix("version:")).map(str::trim);
+    let topic_id = lines.next().and_then(|line| line.strip_prefix("topic_id:")).map(str::trim);
+    match (version, topic_id.map(Uuid::from_str)) {
+        (Some("0"), Some(Ok(topic_id))) => Ok(Some(topic_id)),
+        _ => Err(malformed()),
+    }
+}
+
+/// Writes the topic id into a partition's directory. Not a sync: the metadata log knows it too.
+pub fn write_metadata(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> io::Result<()> {
+    let text = format!("version: 0\ntopic_id: {topic_id}\n");
+    disk.write_atomically(&dir.join(METADATA_FILE), text.as_bytes(), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_apart() {
+        let partition = |topic: &str, partition| DirName::Partition { topic: topic.to_owned(), partition };
+        for (name, expected) in [
+            ("army-0", partition("army", 0)),
+            ("a-b.c_d-12", partition("a-b.c_d", 12)),
+            ("__cluster_metadata-0", partition("__cluster_metadata", 0)),
+            ("gone-0.9b081f49a3cf46309a15e4aa7e931105-delete", DirName::Deleted),
+            ("army-1.9b081f49a3cf46309a15e4aa7e931105-future", DirName::Future),
+            ("army-1.9b081f49a3cf46309a15e4aa7e931105-stray", DirName::Stray),
+            ("lost+found", DirName::Other),
+            ("army", DirName::Other),
+            ("army-", DirName::Other),
+            ("-1", DirName::Other),
+            ("army-+1", DirName::Other),
+            ("army-99999999999", DirName::Other),
+            ("a b-1", DirName::Other),
+        ] {
+            assert_eq!(parse_name(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_deleted_name_fits_a_file_system() {
+        let unique = Uuid([0xab; 16]);
+        assert_eq!(deleted_name("gone", 0, unique), format!("gone-0.{}-delete", "ab".repeat(16)));
+        let long = deleted_name(&"x".repeat(249), 12, unique);
+        assert_eq!(long.len(), 255);
+        assert_eq!(parse_name(&long), DirName::Deleted);
+    }
+}
