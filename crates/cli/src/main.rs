@@ -7,12 +7,15 @@
 //! Reading order: `options` (the parser), `tool` (how a tool ends), `kafka_topics` (an example of a tool).
 
 mod clock;
+mod console;
 mod options;
 mod pattern;
+mod signals;
 mod term;
 mod tool;
 
 mod kafka_broker_api_versions;
+mod kafka_console_producer;
 mod kafka_get_offsets;
 mod kafka_topics;
 
@@ -24,6 +27,7 @@ type Tool = (&'static str, &'static str, fn(&[String]) -> u8);
 
 const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
+    ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
 ];

@@ -13,6 +13,7 @@
 pub mod admin;
 pub mod config;
 pub mod metadata;
+pub mod producer;
 pub mod properties;
 pub mod random;
 pub mod versions;
