@@ -107,7 +107,9 @@ impl Controller {
         next_offset: i64,
         now_ms: i64,
     ) -> Self {
-        let heartbeats = Heartbeats::new(&image, session_timeout_ms, now_ms);
+        let mut heartbeats = Heartbeats::new(&image, session_timeout_ms, now_ms);
+        // A broker with this node's id was this node's former process: it is gone.
+        heartbeats.forget(settings.node_id);
         let machine = Machine::new(image, next_offset);
         Controller { cluster_id: cluster_id.to_owned(), settings, machine, heartbeats }
     }
@@ -144,6 +146,12 @@ impl Controller {
             self.decide(&mut draft, command, now_ms, random);
         }
         self.machine.submit(draft)
+    }
+
+    /// The log went on without the controller (its leader wrote control records): its records go behind them.
+    pub(crate) fn skip_to(&mut self, next_offset: i64) {
+        let image = (**self.machine.published()).clone();
+        self.machine.replace(image, next_offset);
     }
 
     /// The log has committed everything below `end_offset`.

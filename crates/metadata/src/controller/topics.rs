@@ -117,7 +117,7 @@ fn create_topic(
     let config_records = creation_configs(image, context, topic)?;
     let partitions =
         if topic.assignments.is_empty() { placed(image, context, topic, random)? } else { assigned(image, topic)? };
-    let topic_id = random.topic_id();
+    let topic_id = new_topic_id(image, random);
     let created = CreatedTopic {
         topic_id,
         num_partitions: partitions.len() as i32,
@@ -129,6 +129,16 @@ fn create_topic(
         records.push(MetadataRecord::Partition(partition.to_record(topic_id, index)));
     }
     Ok((created, records))
+}
+
+/// Chance may be poor (a simulation's, a seed used twice); ids must not meet for that.
+fn new_topic_id(image: &Image, random: &mut dyn Random) -> Uuid {
+    loop {
+        let id = random.topic_id();
+        if image.topics.get(id).is_none() {
+            return id;
+        }
+    }
 }
 
 /// The settings of a new topic, checked as a whole. Of a key that comes twice the last value counts.

@@ -1,0 +1,33 @@
+//! The replicated log under the cluster's state: Kafka's `__cluster_metadata-0` in KRaft's format (KIP-595, 630, 853).
+//!
+//! Invariants: whatever is acknowledged is on the disk of a majority first; a directory that cannot be served is refused
+//! before a byte of it is changed; a snapshot replaces log only once it is durable.
+//!
+//! Reading order: [`node`] is what a server drives; `state` decides, `log` and `snapshot` keep, `load` opens, `format`
+//! begins; `election` is the `quorum-state` file.
+
+mod batches;
+mod election;
+mod format;
+mod json;
+mod load;
+mod log;
+mod node;
+mod snapshot;
+mod state;
+mod voters;
+
+pub use batches::{Content, data_batches, encode as encode_record, version_of};
+pub use election::Election;
+pub use format::{Format, format};
+pub use load::{Loaded, OpenError, load};
+pub use log::MetadataLog;
+pub use node::{MetadataNode, MetadataOptions, Opened};
+pub use snapshot::{
+    BOOTSTRAP_FILE, SnapshotId, SnapshotJob, decode_snapshot, encode_snapshot, read_bootstrap, write_bootstrap,
+};
+pub use state::{Effect, Quorum};
+pub use voters::{KRaftVersion, QuorumRecords, Voter, VoterEndpoint, VoterSet};
+
+/// The directory of the metadata log, within a log dir.
+pub const METADATA_DIR: &str = "__cluster_metadata-0";
