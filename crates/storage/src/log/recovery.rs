@@ -229,6 +229,7 @@ impl Log {
     fn trusted_start(&mut self, at: usize, below: Option<i64>, recovery: &mut Recovery) -> Result<(u32, i64), Fault> {
         let segment = &mut self.segments[at];
         let (path, size, base_offset) = (segment.log.path(), segment.size, segment.base_offset);
+        let entries = segment.offsets.len();
         let mut adopt = || -> io::Result<Option<(u32, i64)>> {
             if let Some(below) = below {
                 segment.offsets.keep_ascending(u64::from(size))?;
@@ -260,7 +261,8 @@ impl Log {
                 Ok((position, base))
             }
             None => {
-                if segment.offsets.len() > 0 {
+                // After a power cut nothing may be left to believe of a short index that is in order.
+                if entries > PENDING_MAX || entries > 0 && below.is_none() {
                     recovery.rebuilt_indexes += 1;
                 }
                 segment.reset_indexes()?;

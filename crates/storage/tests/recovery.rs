@@ -1,0 +1,403 @@
+//! What opening a log makes of each kind of crash and damage, on the simulated disk.
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+mod common;
+
+use common::*;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use storage::testing::{Failure, MemDisk, Operation};
+use storage::{Log, LogConfig, OpenMode, ReadError, Shutdown};
+
+const DIR: &str = "/logs/t-0";
+
+fn file(base_offset: i64, suffix: &str) -> PathBuf {
+    Path::new(DIR).join(format!("{base_offset:020}{suffix}"))
+}
+
+fn on(disk: &MemDisk, config: LogConfig, shutdown: Shutdown, recovery_point: i64) -> (Log, storage::Recovery) {
+    use storage::Disk;
+    disk.create_dir(Path::new(DIR)).unwrap();
+    open(disk.arc(), Path::new(DIR), config, mode(shutdown, recovery_point))
+}
+
+/// A log of `batches` one-record batches with 40-byte values, offsets 0.., everything synced.
+fn synced(disk: &MemDisk, config: LogConfig, batches: i64) -> Log {
+    let (mut log, _) = on(disk, config, Shutdown::Clean, 0);
+    for n in 0..batches {
+        append_one(&mut log, batch(&[NOW + n], 40), 1).unwrap();
+    }
+    sync(&mut log);
+    log
+}
+
+fn sync(log: &mut Log) {
+    if let Some(request) = log.sync_request() {
+        request.run().unwrap();
+        log.synced(request.offset());
+    }
+}
+
+fn one_segment() -> LogConfig {
+    LogConfig { segment_bytes: 1 << 20, ..small() }
+}
+
+/// Position of the batch with this base offset in the file of a log in one segment.
+fn position_of(log: &Log, offset: i64) -> usize {
+    read_all(log).iter().take_while(|(base, _)| *base < offset).map(|(_, bytes)| bytes.len()).sum()
+}
+
+#[test]
+fn a_torn_last_write_is_cut_off_after_a_kill() {
+    let disk = MemDisk::new();
+    let log = synced(&disk, one_segment(), 1000);
+    let before = read_all(&log);
+    let last = position_of(&log, 999);
+    drop(log);
+    for torn in [last + 1, last + 11, last + 60, last + 61, last + 90] {
+        disk.edit(&file(0, ".log"), |bytes| bytes.truncate(torn));
+        let (mut log, recovery) = on(&disk, one_segment(), Shutdown::Killed, 0);
+        assert_eq!(log.log_end_offset(), 999);
+        assert_eq!(read_all(&log), before[..999]);
+        let cut = recovery.cut.unwrap();
+        assert_eq!((cut.offset, cut.position, cut.bytes, cut.saved), (999, last as u64, (torn - last) as u64, None));
+        assert!(recovery.checked_bytes < 45_000, "{} bytes were checked", recovery.checked_bytes);
+        append_one(&mut log, batch(&[NOW + 999], 40), 1).unwrap();
+        assert_eq!(read_all(&log), before);
+    }
+}
+
+#[test]
+fn zeros_behind_the_last_batch_are_cut_off() {
+    let disk = MemDisk::new();
+    drop(synced(&disk, one_segment(), 50));
+    for shutdown in [Shutdown::Killed, Shutdown::PowerCut] {
+        disk.edit(&file(0, ".log"), |bytes| bytes.resize(bytes.len() + 10_000, 0));
+        let (log, recovery) = on(&disk, one_segment(), shutdown, 50);
+        assert_eq!((log.log_end_offset(), recovery.cut.unwrap().bytes), (50, 10_000));
+        assert_eq!(read_all(&log).len(), 50);
+    }
+}
+
+#[test]
+fn damage_below_the_recovery_point_is_kept_reported_and_never_served() {
+    let disk = MemDisk::new();
+    let log = synced(&disk, one_segment(), 100);
+    let (before, from) = (read_all(&log), position_of(&log, 60));
+    drop(log);
+    for at in [from + 80, from + 9, from + 16] {
+        disk.edit(&file(0, ".log"), |bytes| bytes[at] ^= 0x55);
+        let (mut log, recovery) = on(&disk, one_segment(), Shutdown::PowerCut, 100);
+        // The last index entries are not believed, so the damage is looked at even below the recovery point.
+        assert_eq!((recovery.damage.len(), recovery.cut), (1, None));
+        let damage = log.damage()[0].clone();
+        assert_eq!((damage.segment, damage.position, damage.offset), (0, from as u64, 60));
+        assert_eq!(damage.end, from as u64 + before[60].1.len() as u64);
+        assert_eq!(log.log_end_offset(), 100);
+        assert!(matches!(log.read(60, 1000, 100, true), Err(ReadError::Damaged(found)) if found.offset == 60));
+        let read = log.read_bytes(50, 100_000, 100).unwrap();
+        let ends_before_it = wire::records::batches(&read).last().unwrap().unwrap().base_offset();
+        assert_eq!(ends_before_it, 59);
+        let (behind, _) = wire::records::batches(&log.read_bytes(61, 100_000, 100).unwrap())
+            .fold((0, 61), |(n, at), batch| (n + 1, batch.unwrap().base_offset().max(at)));
+        assert_eq!(behind, 39);
+        append_one(&mut log, batch(&[NOW], 40), 1).unwrap();
+        drop(log);
+        disk.edit(&file(0, ".log"), |bytes| {
+            bytes[at] ^= 0x55;
+            bytes.truncate(before.iter().map(|(_, batch)| batch.len()).sum());
+        });
+    }
+}
+
+#[test]
+fn holes_above_the_recovery_point_end_the_log_and_what_followed_is_set_aside() {
+    let disk = MemDisk::new();
+    let log = synced(&disk, one_segment(), 100);
+    let (before, from) = (read_all(&log), position_of(&log, 60));
+    let total: usize = before.iter().map(|(_, batch)| batch.len()).sum();
+    drop(log);
+    disk.edit(&file(0, ".log"), |bytes| bytes[from..from + 20].fill(0));
+    let (log, recovery) = on(&disk, one_segment(), Shutdown::PowerCut, 50);
+    assert_eq!(log.log_end_offset(), 60);
+    assert_eq!(read_all(&log), before[..60]);
+    let cut = recovery.cut.unwrap();
+    assert_eq!((cut.offset, cut.bytes), (60, (total - from) as u64));
+    assert_eq!(disk.bytes(&cut.saved.unwrap()).unwrap().len(), total - from);
+}
+
+#[test]
+fn the_same_hole_after_a_kill_is_damage_for_the_page_cache_has_survived() {
+    let disk = MemDisk::new();
+    let config = LogConfig { index_interval_bytes: 1 << 20, ..one_segment() };
+    let log = synced(&disk, config.clone(), 100);
+    let from = position_of(&log, 60);
+    drop(log);
+    disk.edit(&file(0, ".log"), |bytes| bytes[from..from + 20].fill(0));
+    let (log, recovery) = on(&disk, config, Shutdown::Killed, 50);
+    assert_eq!((log.log_end_offset(), recovery.cut, recovery.damage.len()), (100, None, 1));
+}
+
+#[test]
+fn only_what_follows_the_recovery_point_is_checked_after_a_power_cut() {
+    let disk = MemDisk::new();
+    let log = synced(&disk, small(), 400);
+    let (before, size) = (read_all(&log), log.size_bytes());
+    assert!(log.segment_count() > 8);
+    drop(log);
+    let (log, recovery) = on(&disk, small(), Shutdown::PowerCut, 350);
+    assert_eq!(read_all(&log), before);
+    assert!(recovery.checked_bytes < size / 4, "{} of {size} bytes were checked", recovery.checked_bytes);
+    assert!(recovery.checked_bytes > size / 10);
+}
+
+#[test]
+fn missing_and_broken_indexes_are_made_anew() {
+    let disk = MemDisk::new();
+    let mut log = synced(&disk, small(), 400);
+    let before = read_all(&log);
+    let active = log.active_segment();
+    log.close().unwrap();
+    sync(&mut log);
+    drop(log);
+    let indexes: Vec<PathBuf> =
+        disk.paths().into_iter().filter(|path| path.to_string_lossy().ends_with("index")).collect();
+    let originals: Vec<Vec<u8>> = indexes.iter().map(|path| disk.bytes(path).unwrap()).collect();
+    use storage::Disk;
+    disk.remove_file(&indexes[0]).unwrap();
+    disk.remove_file(&indexes[5]).unwrap();
+    disk.edit(&file(active, ".index"), |bytes| bytes.fill(0x41));
+    let (mut log, recovery) = on(&disk, small(), Shutdown::Clean, 0);
+    assert!(recovery.rebuilt_indexes >= 3);
+    assert_eq!(read_all(&log), before);
+    assert_eq!(log.offset_for_timestamp(NOW + 123).unwrap().unwrap().offset, 123);
+    log.close().unwrap();
+    let rebuilt: Vec<Vec<u8>> = indexes.iter().map(|path| disk.bytes(path).unwrap()).collect();
+    assert_eq!(rebuilt, originals);
+}
+
+#[test]
+fn an_index_that_kafka_reserved_in_full_is_read_up_to_its_zeros() {
+    let disk = MemDisk::new();
+    let mut log = synced(&disk, one_segment(), 200);
+    let before = read_all(&log);
+    log.close().unwrap();
+    drop(log);
+    for suffix in [".index", ".timeindex"] {
+        disk.edit(&file(0, suffix), |bytes| bytes.resize((10 << 20) / 12 * 12, 0));
+    }
+    let (mut log, recovery) = on(&disk, one_segment(), Shutdown::Killed, 0);
+    assert!(recovery.is_quiet(), "{recovery:?}");
+    assert!(recovery.checked_bytes < 2000);
+    assert_eq!(read_all(&log), before);
+    log.close().unwrap();
+    assert!(disk.bytes(&file(0, ".index")).unwrap().len() < 1000, "trimmed at a clean close");
+}
+
+#[test]
+fn leader_epochs_are_gathered_from_the_log_when_their_file_is_unreadable() {
+    let disk = MemDisk::new();
+    let (mut log, _) = on(&disk, small(), Shutdown::Clean, 0);
+    for n in 0..100 {
+        append_one(&mut log, batch(&[NOW], 40), n / 30).unwrap();
+    }
+    let epochs = log.epochs().to_vec();
+    assert_eq!(epochs.len(), 4);
+    drop(log);
+    for broken in ["", "0\n2\n0 0\n", "1\n0\n", "0\n1\nx y\n", "0\n2\n3 0\n2 5\n"] {
+        disk.edit(&Path::new(DIR).join("leader-epoch-checkpoint"), |bytes| *bytes = broken.into());
+        let (log, recovery) = on(&disk, small(), Shutdown::PowerCut, 100);
+        assert!(recovery.rebuilt_epochs);
+        assert_eq!(log.epochs(), epochs);
+    }
+}
+
+#[test]
+fn producers_are_known_after_every_kind_of_restart() {
+    for shutdown in [Shutdown::Clean, Shutdown::Killed, Shutdown::PowerCut] {
+        let disk = MemDisk::new();
+        let (mut log, _) = on(&disk, small(), Shutdown::Clean, 0);
+        for n in 0..300 {
+            append_one(&mut log, produced(1 + i64::from(n % 3), 2, n / 3 * 2, 2, false), 0).unwrap();
+        }
+        let before = log.active_producers();
+        if shutdown == Shutdown::Clean {
+            log.close().unwrap();
+        }
+        sync(&mut log);
+        drop(log);
+        let (mut log, _) = on(&disk, small(), shutdown, 200);
+        assert_eq!(log.active_producers(), before, "{shutdown:?}");
+        let again = append_one(&mut log, produced(3, 2, 198, 2, false), 0).unwrap();
+        assert_eq!((again.base_offset, again.duplicate), (598, true));
+        assert!(!append_one(&mut log, produced(3, 2, 200, 2, false), 0).unwrap().duplicate);
+    }
+}
+
+#[test]
+fn a_torn_producer_snapshot_is_passed_over() {
+    let disk = MemDisk::new();
+    let (mut log, _) = on(&disk, small(), Shutdown::Clean, 0);
+    for n in 0..200 {
+        append_one(&mut log, produced(9, 0, n, 1, false), 0).unwrap();
+    }
+    let before = log.active_producers();
+    drop(log);
+    let mut snapshots: Vec<PathBuf> =
+        disk.paths().into_iter().filter(|path| path.to_string_lossy().ends_with(".snapshot")).collect();
+    let last = snapshots.pop().unwrap();
+    disk.edit(&last, |bytes| bytes.truncate(20));
+    disk.edit(snapshots.last().unwrap(), |bytes| bytes[15] ^= 1);
+    let (log, _) = on(&disk, small(), Shutdown::Killed, 0);
+    assert_eq!(log.active_producers(), before);
+    assert!(disk.bytes(&last).is_none());
+}
+
+#[test]
+fn transactions_and_their_index_survive_a_power_cut() {
+    let disk = MemDisk::new();
+    let (mut log, _) = on(&disk, small(), Shutdown::Clean, 0);
+    append_one(&mut log, produced(1, 0, 0, 3, true), 0).unwrap(); // 0..3
+    append_one(&mut log, produced(2, 0, 0, 1, true), 0).unwrap(); // 3
+    append_one(&mut log, marker(1, 0, false, 5), 0).unwrap(); // 4
+    append_one(&mut log, produced(1, 0, 3, 1, true), 0).unwrap(); // 5
+    append_one(&mut log, marker(2, 0, true, 5), 0).unwrap(); // 6
+    append_one(&mut log, produced(3, 0, 0, 1, false), 0).unwrap(); // 7
+    let check = |log: &Log| {
+        assert_eq!(log.last_stable_offset(8), 5, "the second transaction of producer 1 is open");
+        let aborted = log.aborted_transactions(0, 8).unwrap();
+        assert_eq!(aborted.len(), 1);
+        let txn = aborted[0];
+        assert_eq!((txn.producer_id, txn.first_offset, txn.last_offset, txn.last_stable_offset), (1, 0, 4, 3));
+        assert!(log.aborted_transactions(5, 8).unwrap().is_empty());
+    };
+    check(&log);
+    assert_eq!(log.last_stable_offset(4), 0, "a marker at the high watermark is not replicated yet");
+    assert_eq!(log.last_stable_offset(6), 3);
+    sync(&mut log);
+    drop(log);
+    disk.edit(&file(0, ".txnindex"), |bytes| bytes.truncate(17));
+    for shutdown in [Shutdown::PowerCut, Shutdown::Killed, Shutdown::Clean] {
+        let (log, _) = on(&disk, small(), shutdown, 0);
+        if shutdown == Shutdown::PowerCut {
+            check(&log);
+        } else {
+            assert_eq!(log.aborted_transactions(0, 8).unwrap().len(), 1);
+        }
+        assert_eq!(disk.bytes(&file(0, ".txnindex")).unwrap().len(), 34);
+    }
+}
+
+#[test]
+fn a_failed_or_short_write_takes_the_log_offline_and_leaves_no_tail() {
+    for (torn_bytes, error) in [(0, ErrorKind::StorageFull), (70, ErrorKind::StorageFull), (100, ErrorKind::Other)] {
+        let disk = MemDisk::new();
+        let mut log = synced(&disk, one_segment(), 10);
+        let len = disk.bytes(&file(0, ".log")).unwrap().len();
+        disk.fail(Failure { operation: Operation::Write, path: ".log".into(), after: 0, error, torn_bytes });
+        let mut bytes = batch(&[NOW], 40);
+        let info = info(&bytes);
+        let mut appends = [storage::Append::new(&mut bytes, info)];
+        let fault = log.append(&mut appends, 1, NOW).unwrap_err();
+        assert_eq!((fault.kind, fault.action), (error, "append to"));
+        assert_eq!(appends[0].outcome, Err(wire::ErrorCode::KafkaStorageError));
+        assert!(matches!(log.read(0, 100, 10, true), Err(ReadError::Fault(_))));
+        assert!(log.append(&mut appends, 1, NOW).is_err(), "offline for good");
+        assert!(log.sync_request().is_none());
+        assert_eq!(disk.bytes(&file(0, ".log")).unwrap().len(), len);
+        drop(log);
+        let (log, _) = on(&disk, one_segment(), Shutdown::Killed, 10);
+        assert_eq!(read_all(&log).len(), 10);
+    }
+}
+
+#[test]
+fn a_full_disk_takes_the_log_offline() {
+    let disk = MemDisk::new();
+    let mut log = synced(&disk, one_segment(), 10);
+    let used: usize = disk.paths().iter().map(|path| disk.bytes(path).unwrap().len()).sum();
+    disk.set_capacity(Some(used as u64 + 50));
+    let mut bytes = batch(&[NOW], 40);
+    let info = info(&bytes);
+    assert_eq!(
+        log.append(&mut [storage::Append::new(&mut bytes, info)], 1, NOW).unwrap_err().kind,
+        ErrorKind::StorageFull
+    );
+    assert!(log.fault().is_some());
+}
+
+#[test]
+fn a_failed_sync_is_final_and_moves_nothing() {
+    let disk = MemDisk::new();
+    let mut log = synced(&disk, one_segment(), 10);
+    append_one(&mut log, batch(&[NOW], 40), 1).unwrap();
+    let request = log.sync_request().unwrap();
+    disk.fail(Failure {
+        operation: Operation::Sync,
+        path: ".log".into(),
+        after: 0,
+        error: ErrorKind::Other,
+        torn_bytes: 0,
+    });
+    let fault = request.run().unwrap_err();
+    log.synced(request.offset());
+    assert_eq!(log.recovery_point(), 10, "what was not synced is not believed, whoever claims it");
+    log.fail(fault);
+    assert!(log.read(0, 100, 11, true).is_err());
+    assert!(log.sync_request().is_none());
+}
+
+#[test]
+fn a_sync_that_a_truncation_overtook_counts_no_more() {
+    let disk = MemDisk::new();
+    let mut log = synced(&disk, one_segment(), 10);
+    for _ in 0..10 {
+        append_one(&mut log, batch(&[NOW], 40), 1).unwrap();
+    }
+    let request = log.sync_request().unwrap();
+    log.truncate_to(5).unwrap();
+    for _ in 0..10 {
+        append_one(&mut log, batch(&[NOW + 1], 40), 2).unwrap();
+    }
+    request.run().unwrap();
+    log.synced(request.offset());
+    assert_eq!(log.recovery_point(), 5);
+}
+
+#[test]
+fn segments_that_a_crashed_compaction_left_are_completed() {
+    use storage::Disk;
+    let disk = MemDisk::new();
+    let log = synced(&disk, small(), 200);
+    let before = read_all(&log);
+    drop(log);
+    let mut bases: Vec<i64> =
+        disk.paths().iter().filter_map(|path| path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()).collect();
+    bases.sort_unstable();
+    let (first, second) = (bases[0], bases[1]);
+    // The swap file holds a part of what two segments held.
+    let kept: Vec<_> = before.iter().filter(|(base, _)| *base < bases[2] && base % 3 == 2).collect();
+    let bytes: Vec<u8> = kept.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    let end = kept.last().unwrap().0;
+    assert!(end > second);
+    disk.open(&file(first, ".log.swap"), storage::Access::Create).unwrap();
+    disk.edit(&file(first, ".log.swap"), |file| *file = bytes);
+    disk.open(&file(7, ".log.cleaned"), storage::Access::Create).unwrap();
+    disk.open(&file(7, ".index.deleted"), storage::Access::Create).unwrap();
+    let (log, _) = on(&disk, small(), Shutdown::PowerCut, 0);
+    let expected: Vec<_> = before.iter().filter(|(base, _)| *base >= bases[2] || base % 3 == 2).cloned().collect();
+    assert_eq!(read_all(&log), expected);
+    assert!(!disk.paths().iter().any(|path| path.to_string_lossy().ends_with("swap")));
+    assert!(disk.bytes(&file(7, ".log.cleaned")).is_none() && disk.bytes(&file(7, ".index.deleted")).is_none());
+}
+
+#[test]
+fn a_log_that_ends_before_its_start_offset_begins_anew_there() {
+    let disk = MemDisk::new();
+    drop(synced(&disk, small(), 20));
+    let mode = OpenMode { log_start_offset: 50, ..mode(Shutdown::PowerCut, 0) };
+    let (mut log, recovery) = open(disk.arc(), Path::new(DIR), small(), mode);
+    assert!(recovery.restarted);
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (50, 50));
+    assert_eq!(append_one(&mut log, batch(&[NOW], 40), 3).unwrap().base_offset, 50);
+}
