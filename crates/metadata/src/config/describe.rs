@@ -1,8 +1,8 @@
 //! What DescribeConfigs answers: each setting with its value, where that comes from, and what else could have set it.
 
-use super::key::{Effect, Key, Kind, Update};
+use super::key::{Key, Kind, Update};
 use super::layers::{Layers, Values, group_synonym, topic_synonym, unit_synonyms, without_listener_prefix};
-use super::table::{broker_key, broker_keys, client_metrics_keys, group_keys, topic_keys};
+use super::table::{broker_key, broker_keys, client_metrics_keys, group_keys, quota_key, topic_keys};
 use super::value::Value;
 
 /// Where a value comes from; the numbers are the protocol's.
@@ -62,7 +62,9 @@ pub fn group(own: &dyn Values, layers: &Layers<'_>, wanted: Wanted<'_>) -> Vec<E
     let keys = group_keys().iter().filter(|key| wanted(key.name));
     keys.map(|key| {
         let broker = group_synonym(key.name).and_then(broker_key);
-        let inherited = broker.map(|broker| broker_synonyms(broker.name, layers)).unwrap_or_default();
+        let own_default =
+            || Synonym { name: key.name.to_owned(), value: key.default.map(str::to_owned), source: Source::Default };
+        let inherited = broker.map_or_else(|| vec![own_default()], |broker| broker_synonyms(broker.name, layers));
         let set = own.value(key.name).and_then(|text| key.parse(text).ok());
         let value = set.or_else(|| broker.and_then(|b| layers.value(b))).or_else(|| default(key));
         resource_entry(key, own, value, Source::Group, inherited)
@@ -89,7 +91,7 @@ pub fn broker(layers: &Layers<'_>, wanted: Wanted<'_>) -> Vec<Entry> {
     }
     names.sort_unstable();
     names.dedup();
-    names.into_iter().filter(|name| wanted(name)).map(|name| broker_entry(name, layers, |_| true)).collect()
+    names.into_iter().filter(|name| wanted(name)).map(|name| broker_entry(name, layers)).collect()
 }
 
 /// What was set at run time for all brokers, by name.
@@ -97,8 +99,13 @@ pub fn broker_defaults(layers: &Layers<'_>, wanted: Wanted<'_>) -> Vec<Entry> {
     let mut names = Vec::new();
     layers.dynamic_default.for_each(&mut |name, _| names.push(name.to_owned()));
     names.sort_unstable();
-    let only = |source| source == Source::DynamicDefaultBroker;
-    names.into_iter().filter(|name| wanted(name)).map(|name| broker_entry(name, layers, only)).collect()
+    let only = Layers { dynamic_broker: &(), dynamic_default: layers.dynamic_default, fixed: &() };
+    let entry = |name| {
+        let mut entry = broker_entry(name, &only);
+        entry.synonyms.retain(|synonym| synonym.source == Source::DynamicDefaultBroker);
+        entry
+    };
+    names.into_iter().filter(|name| wanted(name)).map(entry).collect()
 }
 
 fn default(key: &Key) -> Option<Value> {
@@ -127,27 +134,37 @@ fn resource_entry(
     }
 }
 
-fn broker_entry(name: String, layers: &Layers<'_>, shown: impl Fn(Source) -> bool) -> Entry {
-    let key = broker_key(&name).or_else(|| broker_key(without_listener_prefix(&name)?));
+fn broker_entry(name: String, layers: &Layers<'_>) -> Entry {
+    let key = base_key(&name);
     let sensitive = key.is_none_or(Key::is_sensitive);
-    let mut synonyms = broker_synonyms(&name, layers);
-    synonyms.retain(|s| shown(s.source));
-    let value = match (broker_key(&name), key) {
+    let synonyms = broker_synonyms(&name, layers);
+    let own_key = own_key(&name);
+    let value = match own_key {
         _ if sensitive => None,
-        (Some(_), Some(key)) => layers.value(key).map(|v| v.to_string()),
+        Some(key) => layers.value(key).map(|v| v.to_string()),
         // Set for one listener: there is no default under this name.
-        _ => synonyms.first().and_then(|s| s.value.clone()),
+        None => synonyms.first().and_then(|s| s.value.clone()),
     };
     Entry {
         value,
         source: synonyms.first().map_or(Source::Default, |s| s.source),
-        read_only: key.is_none_or(|key| key.update == Update::ReadOnly),
+        read_only: own_key.is_none_or(|key| key.update == Update::ReadOnly),
         sensitive,
         kind: key.map(|key| key.kind),
         documentation: key.map(|key| key.doc),
         synonyms,
         name,
     }
+}
+
+/// The key of this very name: the broker's quotas are settings that can only be made at run time.
+fn own_key(name: &str) -> Option<&'static Key> {
+    broker_key(name).or_else(|| quota_key(name))
+}
+
+/// As [`own_key`], or what is set here for one listener.
+fn base_key(name: &str) -> Option<&'static Key> {
+    own_key(name).or_else(|| broker_key(without_listener_prefix(name)?))
 }
 
 /// What sets a broker's key, from the strongest. Kafka leaves out what comes before the first that has the very name
@@ -162,8 +179,7 @@ fn broker_synonyms(name: &str, layers: &Layers<'_>) -> Vec<Synonym> {
     let mut all = Vec::new();
     let mut add = |name: &str, value: Option<&str>, source| {
         let Some(value) = value else { return };
-        let secret =
-            broker_key(name).or_else(|| broker_key(without_listener_prefix(name)?)).is_none_or(Key::is_sensitive);
+        let secret = base_key(name).is_none_or(Key::is_sensitive);
         all.push(Synonym { name: name.to_owned(), value: (!secret).then(|| value.to_owned()), source });
     };
     for (layer, source) in [
@@ -178,39 +194,4 @@ fn broker_synonyms(name: &str, layers: &Layers<'_>) -> Vec<Synonym> {
     }
     let first = all.iter().position(|s: &Synonym| s.name == name).unwrap_or(all.len());
     all.split_off(first)
-}
-
-/// Sentences to tell once at start about settings of a file that do nothing here, and about names nobody knows.
-pub fn remarks(fixed: &dyn Values) -> Vec<String> {
-    let mut remarks = Vec::new();
-    fixed.for_each(&mut |name, value| {
-        let known = broker_key(name).or_else(|| broker_key(without_listener_prefix(name)?));
-        let effect = known.map(|key| key.effect).or_else(|| super::table::retired::find(name).map(|old| old.effect));
-        let at_default = known.is_some_and(|key| is_default(key, value));
-        match effect {
-            Some(Effect::Ignored(reason)) if !at_default => remarks.push(format!("{name} has no effect: {reason}")),
-            Some(Effect::Later(feature)) if !at_default => {
-                remarks.push(format!("{name} has no effect yet: it belongs to {feature}"));
-            }
-            Some(_) => {}
-            None => remarks.push(match suggestion(name) {
-                Some(meant) => format!("{name} is not a known setting; did you mean {meant}?"),
-                None => format!("{name} is not a known setting"),
-            }),
-        }
-    });
-    remarks
-}
-
-/// The known broker key that a misspelt name may have meant.
-pub fn suggestion(name: &str) -> Option<&'static str> {
-    super::suggest::nearest(name, broker_keys().iter().map(|key| key.name))
-}
-
-/// Whether `value` is what the key has anyway.
-pub fn is_default(key: &Key, value: &str) -> bool {
-    match (key.parse(value), key.default) {
-        (Ok(value), Some(default)) => key.parse(default) == Ok(value),
-        _ => false,
-    }
 }

@@ -3,18 +3,21 @@
 //! * [`key`] says what a row of the table holds, [`table`] has the rows.
 //! * [`value`] parses and checks single values, with the sentences that Kafka says when they are wrong.
 //! * [`properties`] reads files.
-//! * [`layers`] decides which value counts: dynamic, from the file, default; [`describe`] tells where it came from.
-//! * [`topic`] has the typed settings that partitions work with; [`group`] and [`client_metrics`] check the settings
+//! * [`layers`] decides which value counts: dynamic, from the file, default; [`describe`] tells where it came from,
+//!   [`remarks`] what is worth a word at start.
+//! * [`topic`] has the typed settings that partitions work with; [`broker`], [`group`] and [`client_metrics`] check the settings
 //!   of those resources.
 //!
 //! Nothing here knows where settings are stored: they come in as [`layers::Values`].
 
+pub mod broker;
 pub mod client_metrics;
 pub mod describe;
 pub mod group;
 pub mod key;
 pub mod layers;
 pub mod properties;
+pub mod remarks;
 mod suggest;
 pub mod table;
 pub mod topic;
