@@ -43,6 +43,15 @@ pub fn validate_all(own: &dyn Values, before: &dyn Values, layers: &Layers<'_>) 
     Ok(())
 }
 
+/// `compression.type` of a topic, with the level where one is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Batches stay as they were sent.
+    Producer,
+    /// Batches are stored with this codec (`Codec::None` for uncompressed); the level is `None` for the codec's default.
+    Stored(Codec, Option<i32>),
+}
+
 /// A topic's settings, typed. Sizes are in bytes, times in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicConfig {
@@ -50,9 +59,7 @@ pub struct TopicConfig {
     pub delete: bool,
     /// `cleanup.policy` has `compact`.
     pub compact: bool,
-    /// `None` keeps batches as they were sent; `Codec::None` stores them uncompressed.
-    pub compression: Option<Codec>,
-    compression_levels: Levels,
+    pub compression: Compression,
     pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
     /// `i64::MAX` never syncs because of a number of messages.
@@ -61,11 +68,10 @@ pub struct TopicConfig {
     pub flush_ms: i64,
     pub index_interval_bytes: u32,
     pub max_compaction_lag_ms: i64,
-    /// Of a whole batch.
     pub max_message_bytes: u32,
-    pub timestamp_type: TimestampType,
-    pub timestamp_before_max_ms: i64,
-    pub timestamp_after_max_ms: i64,
+    pub message_timestamp_type: TimestampType,
+    pub message_timestamp_before_max_ms: i64,
+    pub message_timestamp_after_max_ms: i64,
     pub min_cleanable_dirty_ratio: f64,
     pub min_compaction_lag_ms: i64,
     pub min_insync_replicas: u32,
@@ -102,7 +108,6 @@ impl TopicConfig {
             delete: policies.iter().any(|p| p == "delete"),
             compact: policies.iter().any(|p| p == "compact"),
             compression: compression(own, layers),
-            compression_levels: Levels::new(own, layers),
             delete_retention_ms: whole("delete.retention.ms"),
             file_delete_delay_ms: whole("file.delete.delay.ms"),
             flush_messages: whole("flush.messages"),
@@ -110,12 +115,12 @@ impl TopicConfig {
             index_interval_bytes: size("index.interval.bytes"),
             max_compaction_lag_ms: whole("max.compaction.lag.ms"),
             max_message_bytes: size("max.message.bytes"),
-            timestamp_type: match text(layers, own, "message.timestamp.type").as_str() {
+            message_timestamp_type: match text(layers, own, "message.timestamp.type").as_str() {
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => TimestampType::CreateTime,
             },
-            timestamp_before_max_ms: whole("message.timestamp.before.max.ms"),
-            timestamp_after_max_ms: whole("message.timestamp.after.max.ms"),
+            message_timestamp_before_max_ms: whole("message.timestamp.before.max.ms"),
+            message_timestamp_after_max_ms: whole("message.timestamp.after.max.ms"),
             min_cleanable_dirty_ratio: match layers.topic_value(own, "min.cleanable.dirty.ratio") {
                 Some(Value::Double(ratio)) => ratio,
                 _ => 0.5,
@@ -134,62 +139,24 @@ impl TopicConfig {
         }
     }
 
-    /// Whether `cleanup.policy` has `delete`.
-    pub fn deletes(&self) -> bool {
-        self.delete
-    }
-
-    /// Whether `cleanup.policy` has `compact`.
-    pub fn compacts(&self) -> bool {
-        self.compact
-    }
-
-    /// The level to compress with, `None` for the codec's default.
-    pub fn compression_level(&self, codec: Codec) -> Option<i32> {
-        match codec {
-            Codec::Gzip => self.compression_levels.gzip,
-            Codec::Lz4 => self.compression_levels.lz4,
-            Codec::Zstd => self.compression_levels.zstd,
-            Codec::None | Codec::Snappy => None,
-        }
-    }
-
     /// What a topic has where neither it nor the broker sets anything.
     pub fn kafka_defaults() -> TopicConfig {
         TopicConfig::new(&(), &Layers::of_file(&()))
     }
 }
 
-/// `compression.*.level`, where it is not the codec's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Levels {
-    gzip: Option<i32>,
-    lz4: Option<i32>,
-    zstd: Option<i32>,
-}
-
-impl Levels {
-    fn new(own: &dyn Values, layers: &Layers<'_>) -> Levels {
-        let level = |name, default: i64| match layers.topic_value(own, name) {
-            Some(Value::Whole(n)) if n != default => i32::try_from(n).ok(),
-            _ => None,
-        };
-        Levels {
-            gzip: level("compression.gzip.level", -1),
-            lz4: level("compression.lz4.level", 9),
-            zstd: level("compression.zstd.level", 3),
-        }
-    }
-}
-
-fn compression(own: &dyn Values, layers: &Layers<'_>) -> Option<Codec> {
-    match text(layers, own, "compression.type").as_str() {
-        "uncompressed" => Some(Codec::None),
-        "gzip" => Some(Codec::Gzip),
-        "snappy" => Some(Codec::Snappy),
-        "lz4" => Some(Codec::Lz4),
-        "zstd" => Some(Codec::Zstd),
+fn compression(own: &dyn Values, layers: &Layers<'_>) -> Compression {
+    let level = |name, default: i64| match layers.topic_value(own, name) {
+        Some(Value::Whole(n)) if n != default => i32::try_from(n).ok(),
         _ => None,
+    };
+    match text(layers, own, "compression.type").as_str() {
+        "uncompressed" => Compression::Stored(Codec::None, None),
+        "gzip" => Compression::Stored(Codec::Gzip, level("compression.gzip.level", -1)),
+        "snappy" => Compression::Stored(Codec::Snappy, None),
+        "lz4" => Compression::Stored(Codec::Lz4, level("compression.lz4.level", 9)),
+        "zstd" => Compression::Stored(Codec::Zstd, level("compression.zstd.level", 3)),
+        _ => Compression::Producer,
     }
 }
 
@@ -286,12 +253,12 @@ mod tests {
     #[test]
     fn defaults_are_those_of_kafka() {
         let c = TopicConfig::kafka_defaults();
-        assert!(c.deletes() && !c.compacts() && !c.preallocate && !c.unclean_leader_election_enable);
+        assert!(c.delete && !c.compact && !c.preallocate && !c.unclean_leader_election_enable);
         assert_eq!((c.segment_bytes, c.segment_ms, c.segment_jitter_ms), (1 << 30, 604_800_000, 0));
         assert_eq!((c.retention_ms, c.retention_bytes), (Some(604_800_000), None));
         assert_eq!((c.flush_messages, c.flush_ms), (i64::MAX, i64::MAX));
         assert_eq!((c.max_message_bytes, c.min_insync_replicas), (1_048_588, 1));
-        assert_eq!(c.compression, None);
+        assert_eq!(c.compression, Compression::Producer);
     }
 
     #[test]
@@ -307,10 +274,10 @@ mod tests {
             ("message.timestamp.type", "LogAppendTime"),
         ]);
         let c = TopicConfig::new(&own, &Layers::of_file(&fixed));
-        assert!(c.compacts() && !c.deletes());
+        assert!(c.compact && !c.delete);
         assert_eq!(c.retention_ms, None);
-        assert_eq!((c.compression, c.compression_level(Codec::Zstd)), (Some(Codec::Zstd), Some(7)));
-        assert_eq!(c.timestamp_type, TimestampType::LogAppendTime);
+        assert_eq!(c.compression, Compression::Stored(Codec::Zstd, Some(7)));
+        assert_eq!(c.message_timestamp_type, TimestampType::LogAppendTime);
         assert_eq!(c.flush_ms, 9);
     }
 
