@@ -80,23 +80,22 @@ pub fn alter_configs(
     per_resource(resources, |settings| &settings.resource, decide, validate_only)
 }
 
-/// ListConfigResources: every resource of these kinds that has dynamic settings; for topics and brokers every one that
-/// there is. An empty list of kinds means all.
+/// ListConfigResources: the topics and brokers that there are, the groups and client metrics subscriptions that have
+/// settings. An empty list of kinds means all.
 pub fn list_config_resources(image: &Image, kinds: &[ResourceKind]) -> Vec<ConfigResource> {
     let wanted = |kind: ResourceKind| kinds.is_empty() || kinds.contains(&kind);
-    let mut resources: std::collections::BTreeSet<ConfigResource> =
-        image.configs.iter().map(|(resource, _)| resource.clone()).filter(|resource| wanted(resource.kind)).collect();
+    let mut resources = Vec::new();
     if wanted(ResourceKind::Topic) {
         resources.extend(image.topics.iter().map(|topic| ConfigResource::topic(&topic.name)));
     }
-    for broker in image.cluster.brokers() {
-        for kind in [ResourceKind::Broker, ResourceKind::BrokerLogger] {
-            if wanted(kind) {
-                resources.insert(ConfigResource::new(kind, &broker.id.to_string()));
-            }
-        }
+    for kind in [ResourceKind::Broker, ResourceKind::BrokerLogger].into_iter().filter(|kind| wanted(*kind)) {
+        let brokers = image.cluster.brokers().filter(|broker| !broker.fenced);
+        resources.extend(brokers.map(|broker| ConfigResource::new(kind, &broker.id.to_string())));
     }
-    resources.into_iter().collect()
+    let configured = image.configs.iter().map(|(resource, _)| resource);
+    let of_settings = |kind| matches!(kind, ResourceKind::ClientMetrics | ResourceKind::Group) && wanted(kind);
+    resources.extend(configured.filter(|resource| of_settings(resource.kind)).cloned());
+    resources
 }
 
 type Records = Vec<MetadataRecord<'static>>;

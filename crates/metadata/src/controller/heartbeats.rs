@@ -122,6 +122,10 @@ impl Heartbeats {
             Phase::ControlledShutdown => records = begin_controlled_shutdown(image, context, broker),
         }
         self.touch(broker.id, request.current_metadata_offset, now_ms);
+        if next == Phase::ShutdownNow {
+            // Its process ends now; the next one of this id need not wait for a session to run out.
+            self.forget(broker.id);
+        }
         if next == Phase::ControlledShutdown && now == Phase::Unfenced {
             let end = next_offset + records.len() as i64 - 1;
             if let Some(seen) = self.brokers.get_mut(&broker.id) {

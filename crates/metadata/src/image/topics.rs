@@ -365,7 +365,12 @@ impl Topics {
                     continue;
                 }
                 let key = TopicIdPartition { topic_id: topic.id, partition: *partition };
-                let new = Partition { elr: Box::default(), last_known_elr: Box::default(), ..(**old).clone() };
+                let cleared = PartitionChangeRecord {
+                    eligible_leader_replicas: Some(Vec::new().into()),
+                    last_known_elr: Some(Vec::new().into()),
+                    ..Default::default()
+                };
+                let new = old.merge(&cleared)?;
                 self.put_partition(key, new)?;
                 delta.partition_changed(key);
             }

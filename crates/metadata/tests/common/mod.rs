@@ -2,13 +2,20 @@
 #![allow(dead_code)] // each test uses a part of it
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
-use std::path::Path;
+pub mod commands;
 
-use metadata::controller::{BrokerHeartbeat, BrokerRegistration, Command, NewTopic, Reply};
+use std::path::Path;
+use std::sync::Arc;
+
+use metadata::controller::{
+    BrokerHeartbeat, BrokerRegistration, Command, Controller, CreatedTopic, HeartbeatReply, NewTopic, NodeSettings,
+    Refusal, Reply, activation_records, default_bootstrap_records,
+};
 use metadata::image::features::SUPPORTED;
-use metadata::image::{Endpoint, SupportedFeature};
+use metadata::image::{Delta, Endpoint, Image, Partition, SupportedFeature};
 use metadata::quorum::MetadataNode;
-use wire::Uuid;
+use wire::messages::MetadataRecord;
+use wire::{ErrorCode, Uuid};
 
 pub const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
 
@@ -101,4 +108,93 @@ pub fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
     }
     files.sort();
     files
+}
+
+/// A controller without a log: what it decides is committed at once.
+pub struct Decider {
+    pub controller: Controller,
+    pub random: Box<dyn FnMut() -> u64>,
+    pub now_ms: i64,
+    /// Everything that was decided so far.
+    pub records: Vec<MetadataRecord<'static>>,
+}
+
+impl Decider {
+    /// Controller and settings of node 100; an activated, empty cluster.
+    pub fn new(file: &[(&str, &str)]) -> Decider {
+        let file = file.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let settings = NodeSettings { node_id: 100, file };
+        let controller = Controller::new(CLUSTER, settings, 9_000, Image::default(), 0, 0);
+        let mut decider = Decider { controller, random: Box::new(chance(1)), now_ms: 0, records: Vec::new() };
+        let context = decider.controller.context();
+        let records = activation_records(&Image::default(), &context, &default_bootstrap_records());
+        decider.ask(Command::Write(records));
+        decider
+    }
+
+    pub fn image(&self) -> Arc<Image> {
+        self.controller.image().clone()
+    }
+
+    pub fn ask(&mut self, command: Command) -> Reply {
+        self.ask_all(vec![command]).1.remove(0)
+    }
+
+    /// One batch: its changes and its replies.
+    pub fn ask_all(&mut self, commands: Vec<Command>) -> (Delta, Vec<Reply>) {
+        let records = self.controller.submit(commands, self.now_ms, &mut self.random);
+        self.records.extend(records);
+        let end_offset = self.controller.next_offset();
+        let mut committed = self.controller.committed(end_offset);
+        assert_eq!(committed.len(), 1);
+        let batch = committed.remove(0);
+        (batch.change, batch.replies)
+    }
+
+    /// Registers and unfences brokers 1 to `count`.
+    pub fn with_brokers(mut self, count: i32) -> Decider {
+        for id in 1..=count {
+            self.start_broker(id, id as u128, -1);
+        }
+        self
+    }
+
+    pub fn register(&mut self, request: BrokerRegistration) -> Result<i64, Refusal> {
+        match self.ask(Command::RegisterBroker(request)) {
+            Reply::RegisterBroker(result) => result,
+            other => panic!("an answer to something else: {other:?}"),
+        }
+    }
+
+    /// Registers and unfences; returns the epoch.
+    pub fn start_broker(&mut self, id: i32, incarnation: u128, previous_broker_epoch: i64) -> i64 {
+        let request = BrokerRegistration { previous_broker_epoch, ..registration(id, incarnation) };
+        let epoch = self.register(request).unwrap();
+        self.beat(heartbeat(id, epoch)).unwrap();
+        epoch
+    }
+
+    pub fn beat(&mut self, request: BrokerHeartbeat) -> Result<HeartbeatReply, Refusal> {
+        match self.ask(Command::Heartbeat(request)) {
+            Reply::Heartbeat(result) => result,
+            other => panic!("an answer to something else: {other:?}"),
+        }
+    }
+
+    pub fn create_one(&mut self, topic: NewTopic) -> Result<CreatedTopic, Refusal> {
+        match self.ask(create(vec![topic])) {
+            Reply::CreateTopics(Ok(mut results)) => results.remove(0).1,
+            other => panic!("an answer to something else: {other:?}"),
+        }
+    }
+
+    pub fn partition(&self, topic: &str, id: i32) -> Partition {
+        (**self.image().topics.by_name(topic).unwrap().partition(id).unwrap()).clone()
+    }
+}
+
+/// The code and the text of a refusal.
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, Refusal>) -> (ErrorCode, String) {
+    let refusal = result.unwrap_err();
+    (refusal.code, refusal.message.unwrap_or_default())
 }

@@ -1,0 +1,719 @@
+//! What the controller decides, with the codes and texts of Apache Kafka 4.3.1.
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod common;
+
+use common::{Decider, create, directory, heartbeat, refusal, registration, topic};
+use metadata::controller::{
+    AlterOp, AlterPartition, BrokerHeartbeat, BrokerRegistration, Command, ConfigChanges, DeletedTopic, ElectionType,
+    MorePartitions, NewSettings, NewTopic, PRODUCER_ID_BLOCK_SIZE, ProducerIdBlock, Refusal, Reply, TopicRef,
+    list_config_resources,
+};
+use metadata::image::{
+    ConfigResource, LeaderRecoveryState, NO_LEADER, ResourceKind, TopicIdPartition, directory as ids,
+};
+use wire::messages::MetadataRecord;
+use wire::{ErrorCode, Uuid};
+
+#[test]
+fn a_topic_gets_its_partitions_its_settings_and_an_id_of_its_own() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    let wanted =
+        NewTopic { configs: vec![("retention.ms".to_owned(), Some("60000".to_owned()))], ..topic("army", 2, 1) };
+    let created = cluster.create_one(wanted).unwrap();
+    assert_eq!((created.num_partitions, created.replication_factor), (2, 1));
+    let image = cluster.image();
+    let army = image.topics.by_name("army").unwrap();
+    assert_eq!(army.id, created.topic_id);
+    assert_eq!(image.topics.get(army.id).unwrap().name, army.name);
+    assert_eq!(image.configs.value(&ConfigResource::topic("army"), "retention.ms"), Some("60000"));
+    let partition = cluster.partition("army", 1);
+    assert_eq!((&*partition.replicas, &*partition.isr, partition.leader), (&[1][..], &[1][..], 1));
+    assert_eq!((partition.leader_epoch, partition.partition_epoch), (0, 0));
+    assert_eq!(*partition.directories, [directory(1)]);
+    // Topic, then settings, then partitions, as Kafka writes them.
+    let names: Vec<&str> = cluster.records.iter().rev().take(4).map(|record| record.name()).collect();
+    assert_eq!(names, ["PartitionRecord", "PartitionRecord", "ConfigRecord", "TopicRecord"]);
+}
+
+#[test]
+fn the_defaults_of_partitions_and_replicas_come_from_the_nodes_file() {
+    let file = [("num.partitions", "4"), ("default.replication.factor", "2")];
+    let mut cluster = Decider::new(&file).with_brokers(3);
+    let created = cluster.create_one(topic("t", -1, -1)).unwrap();
+    assert_eq!((created.num_partitions, created.replication_factor), (4, 2));
+}
+
+#[test]
+fn what_kafka_refuses_to_create_is_refused_with_its_texts() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    cluster.create_one(topic("army", 1, 1)).unwrap();
+    cluster.create_one(topic("a_b", 1, 1)).unwrap();
+    let configured = |name: &str, value: Option<&str>| NewTopic {
+        configs: vec![(name.to_owned(), value.map(str::to_owned))],
+        ..topic("new", 1, 1)
+    };
+    let assigned = |assignments: &[(i32, &[i32])]| NewTopic {
+        assignments: assignments.iter().map(|(index, replicas)| (*index, replicas.to_vec())).collect(),
+        ..topic("new", -1, -1)
+    };
+    use ErrorCode::{
+        InvalidConfig, InvalidPartitions, InvalidReplicaAssignment, InvalidReplicationFactor, InvalidRequest,
+        InvalidTopicException, TopicAlreadyExists,
+    };
+    let cases: Vec<(NewTopic, ErrorCode, &str)> = vec![
+        (topic("army", 1, 1), TopicAlreadyExists, "Topic 'army' already exists."),
+        (topic("a.b", 1, 1), InvalidTopicException, "Topic 'a.b' collides with existing topic: a_b"),
+        (
+            topic("a/x", 1, 1),
+            InvalidTopicException,
+            "Topic name is invalid: 'a/x' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
+        ),
+        (
+            topic("__cluster_metadata", 1, 1),
+            InvalidRequest,
+            "Creation of internal topic __cluster_metadata is prohibited.",
+        ),
+        (
+            topic("new", 1, 29),
+            InvalidReplicationFactor,
+            "Unable to replicate the partition 29 time(s): The target replication factor of 29 cannot be reached because \
+             only 1 broker(s) are registered or some brokers have all their log directories cordoned.",
+        ),
+        (
+            topic("new", 1, 0),
+            InvalidReplicationFactor,
+            "Replication factor must be larger than 0, or -1 to use the default value.",
+        ),
+        (topic("new", 0, 1), InvalidPartitions, "Number of partitions was set to an invalid non-positive value."),
+        (configured("nonsense", Some("1")), InvalidConfig, "Unknown topic config name: nonsense"),
+        (
+            configured("segment.bytes", Some("10000")),
+            InvalidConfig,
+            "Invalid value 10000 for configuration segment.bytes: Value must be at least 1048576",
+        ),
+        (configured("retention.ms", None), InvalidConfig, "Null value not supported for topic configs: retention.ms"),
+        (
+            NewTopic { num_partitions: 1, ..assigned(&[(0, &[1])]) },
+            InvalidRequest,
+            "A manual partition assignment was specified, but numPartitions was not set to -1.",
+        ),
+        (
+            NewTopic { replication_factor: 1, ..assigned(&[(0, &[1])]) },
+            InvalidRequest,
+            "A manual partition assignment was specified, but replication factor was not set to -1.",
+        ),
+        (
+            assigned(&[(0, &[1]), (2, &[1])]),
+            InvalidReplicaAssignment,
+            "partitions should be a consecutive 0-based integer sequence",
+        ),
+        (
+            assigned(&[(0, &[9])]),
+            InvalidReplicaAssignment,
+            "The manual partition assignment includes broker 9, but no such broker is registered.",
+        ),
+        (
+            assigned(&[(0, &[1, 1])]),
+            InvalidReplicaAssignment,
+            "The manual partition assignment includes the broker 1 more than once.",
+        ),
+        (
+            assigned(&[(0, &[])]),
+            InvalidReplicaAssignment,
+            "The manual partition assignment includes an empty replica list.",
+        ),
+        (
+            assigned(&[(0, &[1]), (0, &[1])]),
+            InvalidReplicaAssignment,
+            "Found multiple manual partition assignments for partition 0",
+        ),
+    ];
+    let before = cluster.image();
+    for (wanted, code, text) in cases {
+        assert_eq!(refusal(cluster.create_one(wanted)), (code, text.to_owned()));
+    }
+    assert_eq!(*cluster.image(), *before);
+}
+
+#[test]
+fn topics_of_one_request_see_each_other_and_fail_alone() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    let topics = vec![topic("a.b", 1, 1), topic("a_b", 1, 1), topic("c", 1, 1), topic("c", 2, 1), topic("d", 1, 1)];
+    let Reply::CreateTopics(Ok(results)) = cluster.ask(create(topics)) else { panic!() };
+    let short: Vec<(&str, Option<String>)> =
+        results.iter().map(|(name, result)| (&**name, result.clone().err().and_then(|error| error.message))).collect();
+    assert_eq!(
+        short,
+        [
+            ("a.b", None),
+            ("a_b", Some("Topic 'a_b' collides with existing topic: a.b".to_owned())),
+            ("c", Some("Duplicate topic name.".to_owned())),
+            ("d", None),
+        ]
+    );
+    assert_eq!(cluster.image().topics.iter().map(|topic| topic.name.to_string()).collect::<Vec<_>>(), ["a.b", "d"]);
+}
+
+#[test]
+fn validate_only_answers_as_if_and_changes_nothing() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    let before = cluster.records.len();
+    let command = Command::CreateTopics { topics: vec![topic("t", 3, 1)], validate_only: true };
+    let Reply::CreateTopics(Ok(results)) = cluster.ask(command) else { panic!() };
+    assert_eq!(results[0].1.as_ref().unwrap().num_partitions, 3);
+    assert_eq!(cluster.records.len(), before);
+    cluster.create_one(topic("t", 1, 1)).unwrap();
+    let more = vec![MorePartitions { name: "t".to_owned(), count: 3, assignments: None }];
+    let command = Command::CreatePartitions { topics: more, validate_only: true };
+    assert_eq!(cluster.ask(command), Reply::CreatePartitions(Ok(vec![("t".to_owned(), Ok(()))])));
+    assert_eq!(cluster.image().topics.partition_count(), 1);
+}
+
+#[test]
+fn one_request_creates_at_most_ten_thousand_partitions() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    let policy = Refusal::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request.");
+    let reply = cluster.ask(create(vec![topic("a", 6_000, 1), topic("b", 4_001, 1)]));
+    assert_eq!(reply, Reply::CreateTopics(Err(policy.clone())));
+    cluster.create_one(topic("c", 1, 1)).unwrap();
+    let more = vec![MorePartitions { name: "c".to_owned(), count: i32::MAX, assignments: None }];
+    let reply = cluster.ask(Command::CreatePartitions { topics: more, validate_only: false });
+    assert_eq!(reply, Reply::CreatePartitions(Err(policy)));
+    assert!(cluster.create_one(topic("d", 10_000, 1)).is_ok());
+}
+
+#[test]
+fn nothing_is_placed_while_every_broker_is_fenced() {
+    let mut cluster = Decider::new(&[]);
+    cluster.register(registration(1, 1)).unwrap();
+    let (code, text) = refusal(cluster.create_one(topic("t", 1, 1)));
+    assert_eq!(code, ErrorCode::InvalidReplicationFactor);
+    assert_eq!(text, "Unable to replicate the partition 1 time(s): All brokers are currently fenced.");
+}
+
+#[test]
+fn replicas_are_spread_evenly_over_brokers_and_racks() {
+    let mut cluster = Decider::new(&[]);
+    for id in 1..=6 {
+        let rack = Some(format!("rack-{}", id % 3));
+        let epoch = cluster.register(BrokerRegistration { rack, ..registration(id, id as u128) }).unwrap();
+        cluster.beat(heartbeat(id, epoch)).unwrap();
+    }
+    cluster.create_one(topic("t", 60, 3)).unwrap();
+    let image = cluster.image();
+    let (mut leads, mut holds) = ([0; 7], [0; 7]);
+    for partition in image.topics.by_name("t").unwrap().partitions.values() {
+        leads[partition.leader as usize] += 1;
+        let mut racks: Vec<i32> = partition.replicas.iter().map(|id| id % 3).collect();
+        racks.sort_unstable();
+        assert_eq!(racks, [0, 1, 2], "one replica in each rack: {:?}", partition.replicas);
+        partition.replicas.iter().for_each(|id| holds[*id as usize] += 1);
+    }
+    assert!(leads[1..].iter().all(|count| (5..=15).contains(count)), "{leads:?}");
+    assert!(holds[1..].iter().all(|count| (20..=40).contains(count)), "{holds:?}");
+}
+
+#[test]
+fn topics_are_deleted_by_name_or_by_id_and_their_settings_with_them() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    let configs = vec![("retention.ms".to_owned(), Some("1".to_owned()))];
+    let a = cluster.create_one(NewTopic { configs, ..topic("a", 1, 1) }).unwrap().topic_id;
+    let b = cluster.create_one(topic("b", 1, 1)).unwrap().topic_id;
+    let c = cluster.create_one(topic("c", 1, 1)).unwrap().topic_id;
+    let unknown = Uuid::from_u128(99 << 80);
+    let name = |name: &str| TopicRef::Name(name.to_owned());
+    let topics = vec![name("a"), TopicRef::Id(b), name("nosuch"), TopicRef::Id(unknown), name("c"), TopicRef::Id(c)];
+    let Reply::DeleteTopics(mut results) = cluster.ask(Command::DeleteTopics(topics)) else { panic!() };
+    results.sort_by_key(|result| (result.name.clone(), result.topic_id));
+    let deleted = |name: Option<&str>, topic_id: Uuid, result: Result<(), (ErrorCode, &str)>| DeletedTopic {
+        name: name.map(str::to_owned),
+        topic_id,
+        result: result.map_err(|(code, text)| Refusal::new(code, text)),
+    };
+    let twice = "The provided topic name maps to an ID that was already supplied.";
+    assert_eq!(
+        results,
+        [
+            deleted(None, unknown, Err((ErrorCode::UnknownTopicId, ErrorCode::UnknownTopicId.message()))),
+            deleted(Some("a"), a, Ok(())),
+            deleted(Some("b"), b, Ok(())),
+            deleted(Some("c"), c, Err((ErrorCode::InvalidRequest, twice))),
+            deleted(Some("c"), c, Ok(())),
+            deleted(
+                Some("nosuch"),
+                Uuid::ZERO,
+                Err((ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicOrPartition.message()))
+            ),
+        ]
+    );
+    let image = cluster.image();
+    assert!(image.topics.is_empty());
+    assert_eq!(image.configs.get(&ConfigResource::topic("a")), None);
+    assert_eq!(image.topics.with_broker_in_isr(1).count(), 0);
+}
+
+#[test]
+fn partitions_are_added_as_kafka_does() {
+    let mut cluster = Decider::new(&[]).with_brokers(2);
+    cluster.create_one(topic("army", 3, 2)).unwrap();
+    let mut more = |count: i32, assignments: Option<Vec<Vec<i32>>>| {
+        let topics = vec![MorePartitions { name: "army".to_owned(), count, assignments }];
+        match cluster.ask(Command::CreatePartitions { topics, validate_only: false }) {
+            Reply::CreatePartitions(Ok(mut results)) => results.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        refusal(more(2, None)),
+        (
+            ErrorCode::InvalidPartitions,
+            "The topic army currently has 3 partition(s); 2 would not be an increase.".to_owned()
+        )
+    );
+    assert_eq!(refusal(more(3, None)), (ErrorCode::InvalidPartitions, "Topic already has 3 partition(s).".to_owned()));
+    assert_eq!(
+        refusal(more(5, Some(vec![vec![1, 2]]))).1,
+        "Attempted to add 2 additional partition(s), but only 1 assignment(s) were specified."
+    );
+    assert_eq!(
+        refusal(more(4, Some(vec![vec![7, 8]]))),
+        (
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes broker 7, but no such broker is registered.".to_owned()
+        )
+    );
+    assert!(refusal(more(4, Some(vec![vec![1]]))).1.contains("which have 2 replica(s)"));
+    more(5, Some(vec![vec![2, 1], vec![1, 2]])).unwrap();
+    more(6, None).unwrap();
+    assert_eq!(*cluster.partition("army", 3).replicas, [2, 1]);
+    assert_eq!(cluster.partition("army", 5).replicas.len(), 2);
+    let unknown = vec![MorePartitions { name: "nosuch".to_owned(), count: 2, assignments: None }];
+    let reply = cluster.ask(Command::CreatePartitions { topics: unknown, validate_only: false });
+    let expected = Err(Refusal::without_text(ErrorCode::UnknownTopicOrPartition));
+    assert_eq!(reply, Reply::CreatePartitions(Ok(vec![("nosuch".to_owned(), expected)])));
+}
+
+/// Key, operation, operand.
+type Change<'a> = (&'a str, AlterOp, Option<&'a str>);
+
+fn change(resource: ConfigResource, changes: &[Change<'_>]) -> Command {
+    let changes = changes.iter().map(|(key, op, value)| ((*key).to_owned(), *op, value.map(str::to_owned))).collect();
+    Command::IncrementalAlterConfigs { resources: vec![ConfigChanges { resource, changes }], validate_only: false }
+}
+
+fn changed(cluster: &mut Decider, resource: ConfigResource, changes: &[Change<'_>]) -> Result<(), Refusal> {
+    match cluster.ask(change(resource, changes)) {
+        Reply::IncrementalAlterConfigs(mut results) => results.remove(0).1,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn settings_are_set_deleted_appended_and_subtracted() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    cluster.create_one(topic("t", 1, 1)).unwrap();
+    let resource = || ConfigResource::topic("t");
+    changed(
+        &mut cluster,
+        resource(),
+        &[("retention.ms", AlterOp::Set, Some("5")), ("cleanup.policy", AlterOp::Append, Some("compact"))],
+    )
+    .unwrap();
+    let value = |cluster: &Decider, key: &str| cluster.image().configs.value(&resource(), key).map(str::to_owned);
+    assert_eq!(value(&cluster, "cleanup.policy").as_deref(), Some("delete,compact"));
+    changed(
+        &mut cluster,
+        resource(),
+        &[("retention.ms", AlterOp::Delete, None), ("cleanup.policy", AlterOp::Subtract, Some("delete"))],
+    )
+    .unwrap();
+    assert_eq!(value(&cluster, "cleanup.policy").as_deref(), Some("compact"));
+    assert_eq!(value(&cluster, "retention.ms"), None);
+    // What stays as it is writes nothing.
+    let before = cluster.records.len();
+    changed(&mut cluster, resource(), &[("cleanup.policy", AlterOp::Set, Some("compact"))]).unwrap();
+    assert_eq!(cluster.records.len(), before);
+}
+
+#[test]
+fn settings_that_kafka_refuses_are_refused_with_its_texts() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    cluster.create_one(topic("t", 1, 1)).unwrap();
+    use AlterOp::*;
+    use ErrorCode::{BrokerIdNotRegistered, InvalidConfig, InvalidRequest, UnknownTopicOrPartition};
+    let long = "x".repeat(40_000);
+    let cases: Vec<(ConfigResource, Change<'_>, ErrorCode, &str)> = vec![
+        (
+            ConfigResource::topic("nosuch"),
+            ("retention.ms", Set, Some("1")),
+            UnknownTopicOrPartition,
+            "The topic 'nosuch' does not exist.",
+        ),
+        (
+            ConfigResource::topic(""),
+            ("retention.ms", Set, Some("1")),
+            InvalidRequest,
+            "Default topic resources are not allowed.",
+        ),
+        (ConfigResource::topic("t"), ("nope", Set, Some("1")), InvalidConfig, "Unknown topic config name: nope"),
+        (
+            ConfigResource::topic("t"),
+            ("retention.ms", Append, Some("1")),
+            InvalidConfig,
+            "Can't APPEND to key retention.ms because its type is not LIST.",
+        ),
+        (
+            ConfigResource::topic("t"),
+            ("retention.ms", Set, None),
+            InvalidConfig,
+            "Null value not supported for topic configs: retention.ms",
+        ),
+        (
+            ConfigResource::topic("t"),
+            ("retention.ms", Set, Some(&long)),
+            InvalidConfig,
+            "The configuration value cannot be added because it exceeds the maximum value size of 32767 bytes.",
+        ),
+        (
+            ConfigResource::new(ResourceKind::Broker, "x"),
+            ("log.retention.ms", Set, Some("1")),
+            InvalidRequest,
+            "Unable to parse broker name as a base 10 number.",
+        ),
+        (
+            ConfigResource::broker(-1),
+            ("log.retention.ms", Set, Some("1")),
+            InvalidRequest,
+            "Invalid negative broker ID.",
+        ),
+        (
+            ConfigResource::broker(9),
+            ("log.retention.ms", Set, Some("1")),
+            BrokerIdNotRegistered,
+            "No node with id 9 found.",
+        ),
+        (
+            ConfigResource::broker(1),
+            ("min.insync.replicas", Set, Some("2")),
+            InvalidConfig,
+            "Broker-level min.insync.replicas cannot be altered while ELR is enabled.",
+        ),
+        (
+            ConfigResource::default_broker(),
+            ("min.insync.replicas", Delete, None),
+            InvalidConfig,
+            "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
+        ),
+        (
+            ConfigResource::new(ResourceKind::Group, ""),
+            ("consumer.session.timeout.ms", Set, Some("50000")),
+            InvalidRequest,
+            "Default group resources are not allowed.",
+        ),
+    ];
+    for (resource, one, code, text) in cases {
+        assert_eq!(refusal(changed(&mut cluster, resource, &[one])), (code, text.to_owned()));
+    }
+    let twice = ConfigChanges { resource: ConfigResource::topic("t"), changes: Vec::new() };
+    let command = Command::IncrementalAlterConfigs { resources: vec![twice.clone(), twice], validate_only: false };
+    let Reply::IncrementalAlterConfigs(results) = cluster.ask(command) else { panic!() };
+    assert_eq!(results, [(ConfigResource::topic("t"), Err(Refusal::new(InvalidRequest, "Duplicate resource.")))]);
+}
+
+#[test]
+fn the_legacy_request_replaces_all_settings_of_a_resource() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    cluster.create_one(topic("t", 1, 1)).unwrap();
+    changed(&mut cluster, ConfigResource::topic("t"), &[("retention.ms", AlterOp::Set, Some("5"))]).unwrap();
+    let settings = vec![("segment.ms".to_owned(), Some("7".to_owned()))];
+    let resources = vec![NewSettings { resource: ConfigResource::topic("t"), settings }];
+    let Reply::AlterConfigs(results) = cluster.ask(Command::AlterConfigs { resources, validate_only: false }) else {
+        panic!()
+    };
+    assert_eq!(results, [(ConfigResource::topic("t"), Ok(()))]);
+    let image = cluster.image();
+    let settings: Vec<_> = image.configs.get(&ConfigResource::topic("t")).unwrap().iter().collect();
+    assert_eq!(settings, [(&"segment.ms".to_owned(), &"7".to_owned())]);
+}
+
+#[test]
+fn resources_are_listed_by_kind() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    cluster.create_one(topic("t", 1, 1)).unwrap();
+    let group = ConfigResource::new(ResourceKind::Group, "g");
+    changed(&mut cluster, group.clone(), &[("consumer.session.timeout.ms", AlterOp::Set, Some("50000"))]).unwrap();
+    let image = cluster.image();
+    assert_eq!(list_config_resources(&image, &[ResourceKind::Group]), [group]);
+    assert_eq!(list_config_resources(&image, &[ResourceKind::Broker]), [ConfigResource::broker(1)]);
+    assert_eq!(list_config_resources(&image, &[]).len(), 4);
+}
+
+#[test]
+fn a_broker_registers_under_the_offset_of_its_record_and_keeps_it_for_its_life() {
+    let mut cluster = Decider::new(&[]);
+    let offset = cluster.controller.next_offset();
+    assert_eq!(cluster.register(registration(1, 1)), Ok(offset));
+    assert!(cluster.image().cluster.broker(1).unwrap().fenced);
+    // The same process again, with a new listener: it keeps its epoch.
+    assert_eq!(cluster.register(registration(1, 1)), Ok(offset));
+    let text = "Another broker is registered with that broker id. If the broker was recently restarted this should \
+                self-resolve once the heartbeat manager expires the broker's session.";
+    let another = cluster.register(registration(1, 2));
+    assert_eq!(refusal(another), (ErrorCode::DuplicateBrokerRegistration, text.to_owned()));
+    cluster.now_ms += 9_000;
+    let next = cluster.controller.next_offset();
+    assert_eq!(cluster.register(registration(1, 2)), Ok(next));
+    let MetadataRecord::RegisterBroker(record) = cluster.records.last().unwrap() else { panic!() };
+    assert_eq!((record.broker_epoch, record.fenced, record.features.len()), (next, true, 7));
+}
+
+#[test]
+fn registrations_that_kafka_refuses_are_refused_with_its_texts() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    let good = || registration(2, 2);
+    use ErrorCode::{InconsistentClusterId, InvalidRegistration, UnsupportedVersion};
+    let mut without_metadata_version = good();
+    without_metadata_version.features.retain(|feature| feature.name != "metadata.version");
+    let mut old = good();
+    old.features.iter_mut().filter(|feature| feature.name == "metadata.version").for_each(|feature| feature.max = 20);
+    let mut no_groups = good();
+    no_groups.features.retain(|feature| feature.name != "group.version");
+    let cases = [
+        (
+            BrokerRegistration { cluster_id: "other".to_owned(), ..good() },
+            InconsistentClusterId,
+            format!("Expected cluster ID {}, but got cluster ID other", common::CLUSTER),
+        ),
+        (
+            BrokerRegistration { log_dirs: vec![], ..good() },
+            InvalidRegistration,
+            "No directories specified in request".to_owned(),
+        ),
+        (
+            BrokerRegistration { log_dirs: vec![ids::LOST], ..good() },
+            InvalidRegistration,
+            "Reserved directory ID in request".to_owned(),
+        ),
+        (
+            BrokerRegistration { log_dirs: vec![directory(2), directory(2)], ..good() },
+            InvalidRegistration,
+            "Duplicate directory ID in request".to_owned(),
+        ),
+        (
+            BrokerRegistration { log_dirs: vec![directory(1)], ..good() },
+            InvalidRegistration,
+            format!("Broker 1 is already registered with directory {}", directory(1)),
+        ),
+        (
+            without_metadata_version,
+            InvalidRegistration,
+            "Request features do not contain 'metadata.version'".to_owned(),
+        ),
+        (
+            old,
+            UnsupportedVersion,
+            "Unable to register because the broker does not support finalized version 30 of metadata.version. The \
+             broker wants a version between 7 and 20, inclusive."
+                .to_owned(),
+        ),
+        (
+            no_groups,
+            UnsupportedVersion,
+            "Unable to register because the broker does not support finalized version 1 of group.version. The broker \
+             wants a version between 0 and 0, inclusive."
+                .to_owned(),
+        ),
+    ];
+    for (request, code, text) in cases {
+        assert_eq!(refusal(cluster.register(request)), (code, text));
+    }
+}
+
+/// The transcript of Apache Kafka 4.3.1: a node's controlled shutdown, and its start afterwards.
+#[test]
+fn a_sole_broker_shuts_down_and_comes_back_as_its_partitions_leader() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    cluster.create_one(topic("army", 3, 1)).unwrap();
+    let epoch = cluster.image().cluster.broker(1).unwrap().epoch;
+    let before = cluster.records.len();
+    let stop = BrokerHeartbeat { want_shut_down: true, ..heartbeat(1, epoch) };
+    let reply = cluster.beat(stop.clone()).unwrap();
+    assert!(reply.in_controlled_shutdown && !reply.should_shut_down && !reply.is_fenced);
+    let reply = cluster.beat(stop).unwrap();
+    assert!(reply.should_shut_down && reply.is_fenced);
+    let shown: Vec<String> = cluster.records[before..]
+        .iter()
+        .map(|record| match record {
+            MetadataRecord::BrokerRegistrationChange(change) => {
+                format!("broker fenced={} shutdown={}", change.fenced, change.in_controlled_shutdown)
+            }
+            MetadataRecord::PartitionChange(change) => {
+                let ids = |ids: &Option<wire::codec::Array<'_, i32>>| ids.as_ref().map(|ids| ids.to_vec());
+                format!(
+                    "partition {} isr={:?} leader={} elr={:?} last={:?}",
+                    change.partition_id,
+                    ids(&change.isr),
+                    change.leader,
+                    ids(&change.eligible_leader_replicas),
+                    ids(&change.last_known_elr)
+                )
+            }
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "broker fenced=0 shutdown=1",
+            "partition 0 isr=Some([]) leader=-1 elr=Some([1]) last=Some([1])",
+            "partition 1 isr=Some([]) leader=-1 elr=Some([1]) last=Some([1])",
+            "partition 2 isr=Some([]) leader=-1 elr=Some([1]) last=Some([1])",
+            "broker fenced=1 shutdown=0",
+        ]
+    );
+    cluster.start_broker(1, 2, epoch);
+    let partition = cluster.partition("army", 0);
+    assert_eq!((partition.leader, partition.leader_epoch, partition.partition_epoch), (1, 2, 2));
+    assert_eq!((&*partition.isr, &*partition.elr, &*partition.last_known_elr), (&[1][..], &[][..], &[][..]));
+    assert_eq!(partition.leader_recovery_state, LeaderRecoveryState::Recovered);
+}
+
+#[test]
+fn a_broker_that_ended_uncleanly_leads_again_only_as_the_last_known_leader_and_must_recover() {
+    let mut cluster = Decider::new(&[]).with_brokers(1);
+    cluster.create_one(topic("army", 1, 1)).unwrap();
+    cluster.now_ms += 60_000;
+    cluster.register(registration(1, 2)).unwrap();
+    let partition = cluster.partition("army", 0);
+    assert_eq!((partition.leader, &*partition.isr, &*partition.elr), (NO_LEADER, &[][..], &[][..]));
+    assert_eq!(*partition.last_known_elr, [1]);
+    let epoch = cluster.image().cluster.broker(1).unwrap().epoch;
+    cluster.beat(heartbeat(1, epoch)).unwrap();
+    let partition = cluster.partition("army", 0);
+    assert_eq!((partition.leader, &*partition.isr), (1, &[1][..]));
+    assert_eq!(partition.leader_recovery_state, LeaderRecoveryState::Recovering);
+    // The leader says that it has recovered.
+    let key = TopicIdPartition { topic_id: cluster.image().topics.by_name("army").unwrap().id, partition: 0 };
+    let proposal = AlterPartition {
+        key,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        new_isr: vec![(1, epoch)],
+        leader_recovery_state: LeaderRecoveryState::Recovered,
+    };
+    let command = Command::AlterPartitions { broker_id: 1, broker_epoch: epoch, partitions: vec![proposal] };
+    let Reply::AlterPartitions(Ok(results)) = cluster.ask(command) else { panic!() };
+    assert_eq!(results[0].result.as_ref().unwrap().leader_recovery_state, LeaderRecoveryState::Recovered);
+    assert_eq!(cluster.partition("army", 0).partition_epoch, partition.partition_epoch + 1);
+}
+
+#[test]
+fn when_a_broker_dies_another_in_sync_leads_and_the_dead_one_leaves_the_isr() {
+    let mut cluster = Decider::new(&[]).with_brokers(3);
+    let assignments = vec![(0, vec![1, 2, 3]), (1, vec![2, 3, 1])];
+    cluster.create_one(NewTopic { assignments, ..topic("t", -1, -1) }).unwrap();
+    // Brokers 2 and 3 are heard, broker 1 is not.
+    cluster.now_ms += 5_000;
+    for id in [2, 3] {
+        let epoch = cluster.image().cluster.broker(id).unwrap().epoch;
+        cluster.beat(heartbeat(id, epoch)).unwrap();
+    }
+    cluster.now_ms += 4_000;
+    cluster.ask(Command::Tick);
+    assert!(cluster.image().cluster.broker(1).unwrap().fenced);
+    let (first, second) = (cluster.partition("t", 0), cluster.partition("t", 1));
+    assert_eq!((first.leader, &*first.isr, first.leader_epoch), (2, &[2, 3][..], 1));
+    assert_eq!((second.leader, &*second.isr, second.leader_epoch), (2, &[2, 3][..], 0));
+    // It comes back, catches up, and gets its leadership when asked for.
+    let epoch = cluster.start_broker(1, 11, -1);
+    let mut isr: Vec<(i32, i64)> = [2, 3].map(|id| (id, cluster.image().cluster.broker(id).unwrap().epoch)).to_vec();
+    isr.push((1, epoch));
+    let key = TopicIdPartition { topic_id: cluster.image().topics.by_name("t").unwrap().id, partition: 0 };
+    let proposal = AlterPartition {
+        key,
+        leader_epoch: 1,
+        partition_epoch: 1,
+        new_isr: isr.clone(),
+        leader_recovery_state: LeaderRecoveryState::Recovered,
+    };
+    let alter = |proposal: AlterPartition, by: (i32, i64)| Command::AlterPartitions {
+        broker_id: by.0,
+        broker_epoch: by.1,
+        partitions: vec![proposal],
+    };
+    for (proposal, by, expected) in [
+        (AlterPartition { leader_epoch: 0, ..proposal.clone() }, isr[0], ErrorCode::FencedLeaderEpoch),
+        (AlterPartition { leader_epoch: 2, ..proposal.clone() }, isr[0], ErrorCode::NotController),
+        (AlterPartition { partition_epoch: 0, ..proposal.clone() }, isr[0], ErrorCode::InvalidUpdateVersion),
+        (proposal.clone(), isr[1], ErrorCode::InvalidRequest),
+        (AlterPartition { new_isr: vec![(2, -1), (1, 0)], ..proposal.clone() }, isr[0], ErrorCode::IneligibleReplica),
+    ] {
+        let Reply::AlterPartitions(Ok(results)) = cluster.ask(alter(proposal, by)) else { panic!() };
+        assert_eq!(results[0].result, Err(expected));
+    }
+    let Reply::AlterPartitions(Ok(results)) = cluster.ask(alter(proposal, isr[0])) else { panic!() };
+    assert_eq!(*results[0].result.as_ref().unwrap().isr, [2, 3, 1]);
+    let elect = |partitions| Command::ElectLeaders { election: ElectionType::Preferred, partitions };
+    let reply = cluster.ask(elect(None));
+    assert_eq!(reply, Reply::ElectLeaders(vec![("t".to_owned(), 0, Ok(()))]));
+    assert_eq!(cluster.partition("t", 0).leader, 1);
+    let reply = cluster.ask(elect(Some(vec![("t".to_owned(), vec![0, 7])])));
+    let not_needed = Refusal::with_default_text(ErrorCode::ElectionNotNeeded);
+    let unknown = Refusal::new(ErrorCode::UnknownTopicOrPartition, "No such partition as t-7");
+    let expected = vec![("t".to_owned(), 0, Err(not_needed)), ("t".to_owned(), 7, Err(unknown))];
+    assert_eq!(reply, Reply::ElectLeaders(expected));
+}
+
+#[test]
+fn a_failed_log_directory_takes_its_partitions_offline_and_no_others() {
+    let mut cluster = Decider::new(&[]);
+    let request = BrokerRegistration { log_dirs: vec![directory(1), directory(2)], ..registration(1, 1) };
+    let epoch = cluster.register(request).unwrap();
+    cluster.beat(heartbeat(1, epoch)).unwrap();
+    cluster.create_one(topic("t", 2, 1)).unwrap();
+    assert_eq!(*cluster.partition("t", 0).directories, [ids::UNASSIGNED]);
+    let topic_id = cluster.image().topics.by_name("t").unwrap().id;
+    let assignments =
+        [0, 1].map(|n| (directory(n + 1), vec![TopicIdPartition { topic_id, partition: n as i32 }])).to_vec();
+    let command = Command::AssignReplicasToDirs { broker_id: 1, broker_epoch: epoch, assignments };
+    let Reply::AssignReplicasToDirs(Ok(results)) = cluster.ask(command) else { panic!() };
+    assert!(results.iter().all(|(_, _, result)| result.is_ok()));
+    assert_eq!(*cluster.partition("t", 1).directories, [directory(2)]);
+    let failed = BrokerHeartbeat { offline_log_dirs: vec![directory(2)], ..heartbeat(1, epoch) };
+    cluster.beat(failed.clone()).unwrap();
+    assert_eq!((cluster.partition("t", 0).leader, cluster.partition("t", 1).leader), (1, NO_LEADER));
+    assert_eq!(cluster.image().cluster.broker(1).unwrap().log_dirs, [directory(1)]);
+    let before = cluster.records.len();
+    cluster.beat(failed).unwrap();
+    assert_eq!(cluster.records.len(), before, "a failure is recorded once");
+}
+
+#[test]
+fn producer_ids_are_given_in_blocks_that_never_meet() {
+    let mut cluster = Decider::new(&[]).with_brokers(2);
+    let epochs = [1, 2].map(|id| (id, cluster.image().cluster.broker(id).unwrap().epoch));
+    let mut next = 0;
+    for _ in 0..3 {
+        for (broker_id, broker_epoch) in epochs {
+            let reply = cluster.ask(Command::AllocateProducerIds { broker_id, broker_epoch });
+            assert_eq!(reply, Reply::AllocateProducerIds(Ok(ProducerIdBlock { first: next, count: 1000 })));
+            next += PRODUCER_ID_BLOCK_SIZE;
+        }
+    }
+    let stale = cluster.ask(Command::AllocateProducerIds { broker_id: 1, broker_epoch: 0 });
+    let text = format!("Expected broker epoch {}, but got broker epoch 0", epochs[0].1);
+    assert_eq!(stale, Reply::AllocateProducerIds(Err(Refusal::new(ErrorCode::StaleBrokerEpoch, text))));
+}
+
+#[test]
+fn the_first_records_of_a_cluster_are_those_of_kafka() {
+    let cluster = Decider::new(&[("min.insync.replicas", "2")]);
+    let names: Vec<&str> = cluster.records.iter().map(|record| record.name()).collect();
+    assert_eq!(names[0], "BeginTransactionRecord");
+    assert_eq!(names[1..7], ["FeatureLevelRecord"; 6]);
+    assert_eq!(names[7..], ["ConfigRecord", "EndTransactionRecord"]);
+    let image = cluster.image();
+    assert_eq!(image.configs.value(&ConfigResource::default_broker(), "min.insync.replicas"), Some("2"));
+    assert!(!image.is_in_transaction() && image.features.is_elr_enabled());
+}
