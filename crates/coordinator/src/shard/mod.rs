@@ -170,11 +170,19 @@ impl Shard {
                 Then::Nothing | Then::Assigned { .. } | Then::StaticReplaced { .. } | Then::Emptied { .. } => {}
             }
         }
-        for group in self.live.values_mut() {
-            let (config, replies, timers) = (&self.config, &mut self.effects.replies, &mut self.timers);
-            group.resign(error, &mut Context { now, config, replies, timers });
+        let effects = std::mem::take(&mut self.effects);
+        let mut replies = effects.replies;
+        replies.extend(self.release_waiting(now, error).replies);
+        replies
+    }
+
+    /// Answers everybody who waits for other members, because this broker is about to stop. Nothing else changes.
+    pub fn release_waiting(&mut self, now: Now, error: ErrorCode) -> Effects {
+        let names: Vec<Arc<str>> = self.live.keys().cloned().collect();
+        for name in names {
+            self.in_group(&name, now, |group, ctx| group.resign(error, ctx));
         }
-        self.effects.replies
+        std::mem::take(&mut self.effects)
     }
 
     /// What is committed.
