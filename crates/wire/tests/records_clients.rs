@@ -14,8 +14,9 @@ fn fixtures() -> BTreeMap<&'static str, Vec<u8>> {
         .lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
-            let (name, hex) = line.split_once(' ').unwrap();
-            let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+            let (name, hex) = line.split_once(' ').expect("a name and hex");
+            let bytes =
+                (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
             (name, bytes)
         })
         .collect()
