@@ -1,1 +1,45 @@
-//! See ARCHITECTURE.md.
+//! The broker as a process: sockets, threads, signals; one file per API.
+//!
+//! Invariants: a request is answered only with what is committed; nothing that comes from a socket panics or makes memory
+//! grow by a claimed length; nothing waits on a reactor. Decisions are made in the quiet crates; this one carries them out.
+//!
+//! Read `start.rs` (how a node comes up and goes down), `net/connection.rs` and `api/mod.rs` (how a request is answered),
+//! `controller.rs` and `reconciler.rs` (how a change of the cluster's state reaches the partitions).
+
+mod api;
+mod auto_create;
+mod clock;
+mod cold_reads;
+pub mod config;
+mod controller;
+mod fetch_sessions;
+mod groups;
+mod housekeeping;
+mod internal_topics;
+mod log_config;
+mod log_dirs;
+mod logging;
+mod metrics;
+mod net;
+mod node;
+mod partitions;
+mod producer_ids;
+mod reconciler;
+mod start;
+mod sync;
+mod takeover;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What `kafka-server-start.sh` is called with.
+#[derive(Clone, Debug, Default)]
+pub struct StartArgs {
+    pub properties_file: Option<PathBuf>,
+    pub overrides: Vec<(String, String)>,
+}
+
+/// Runs a broker until it is told to stop. Everything that is wrong with the start is said on stderr.
+pub fn main(args: StartArgs) -> ExitCode {
+    start::main(args)
+}

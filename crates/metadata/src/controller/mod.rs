@@ -80,6 +80,12 @@ impl Refusal {
     }
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.message.as_deref().unwrap_or(self.code.name()))
+    }
+}
+
 /// What decisions know beside the image.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {

@@ -1,0 +1,285 @@
+//! Fetch (1), versions 4–18.
+//!
+//! Answers at once when `min_bytes` are there, something is wrong, or nobody wants to wait; otherwise the request is
+//! parked in its partitions and answered when they have enough or `max_wait_ms` is over. Records leave as regions of
+//! files. Versions: 7 brought sessions (KIP-227, `fetch_sessions.rs`), 9 the leader epoch check (KIP-320), 11 racks,
+//! 12 divergence (flexible), 13 topic ids, 16 leader hints (KIP-951).
+
+use super::{Close, Cx, Reply, leader_hint};
+use crate::fetch_sessions::{Context, News, Wanted};
+use crate::partitions::{Cell, Topic};
+use replication::{Park, Partition};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, MutexGuard};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use storage::{AbortedTxn, Fault, ReadError};
+use wire::codec::{Array, Records};
+use wire::messages::fetch_request::FetchRequest;
+use wire::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
+};
+use wire::{ErrorCode, Uuid};
+
+pub const VERSIONS: RangeInclusive<i16> = 4..=18;
+
+/// One partition's part of the answer.
+pub struct Fetched {
+    pub error: ErrorCode,
+    pub high_watermark: i64,
+    pub last_stable_offset: i64,
+    pub log_start_offset: i64,
+    pub records: Records<'static>,
+    aborted: Option<Vec<AbortedTransaction>>,
+    diverging: Option<EpochEndOffset>,
+}
+
+impl Fetched {
+    fn refused(error: ErrorCode) -> Fetched {
+        Fetched {
+            error,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            records: Records::default(),
+            aborted: None,
+            diverging: None,
+        }
+    }
+
+    /// Something that the client must see at once.
+    fn is_urgent(&self) -> bool {
+        self.error != ErrorCode::None || self.diverging.is_some()
+    }
+
+    pub fn diverges(&self) -> bool {
+        self.diverging.is_some()
+    }
+}
+
+pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
+    let node = cx.node;
+    let context = match node.fetch_sessions.context(&request, cx.version(), node.clock.now_ms()) {
+        Ok(context) => context,
+        Err(error) => return reply.send(&FetchResponse { error_code: error.code(), ..Default::default() }),
+    };
+    let limits = Limits {
+        max_bytes: request.max_bytes.clamp(0, node.config.fetch_max_bytes) as u32,
+        committed: request.isolation_level == 1,
+        // No other node has a replica of anything here: whoever claims to be one is not.
+        is_replica: follower_id(&request, cx.version()) >= 0,
+    };
+    let mut fetched = read_all(cx, &context, &limits);
+    let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
+    if !wait.is_zero() && !context.wanted.is_empty() && !is_enough(&fetched, request.min_bytes) {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let Some(park) = park(cx, &context, request.min_bytes, limits.committed) else {
+                fetched = read_all(cx, &context, &limits);
+                break;
+            };
+            let in_time = tokio::time::timeout_at(deadline, park.released()).await.is_ok();
+            park.finish();
+            fetched = read_all(cx, &context, &limits);
+            // What was credited need not be readable (an open transaction, a position in between): then it waits on.
+            if !in_time || is_enough(&fetched, request.min_bytes) || node.is_stopping() {
+                break;
+            }
+        }
+    }
+    count(&context, &fetched, cx);
+    warm(cx, &fetched).await;
+    send(cx, context, fetched, reply)
+}
+
+struct Limits {
+    max_bytes: u32,
+    committed: bool,
+    is_replica: bool,
+}
+
+fn follower_id(request: &FetchRequest<'_>, version: i16) -> i32 {
+    if version >= 15 { request.replica_state.replica_id } else { request.replica_id }
+}
+
+fn is_enough(fetched: &[Fetched], min_bytes: i32) -> bool {
+    let bytes: usize = fetched.iter().map(|f| f.records.len()).sum();
+    bytes >= min_bytes.max(0) as usize || fetched.iter().any(Fetched::is_urgent)
+}
+
+fn read_all(cx: &Cx<'_>, context: &Context<'_>, limits: &Limits) -> Vec<Fetched> {
+    let mut left = limits.max_bytes;
+    let mut any = false;
+    context
+        .wanted
+        .iter()
+        .map(|wanted| {
+            let fetched = read(cx, wanted, limits, left, !any);
+            let bytes = fetched.records.len();
+            any |= bytes > 0;
+            left = left.saturating_sub(bytes as u32);
+            fetched
+        })
+        .collect()
+}
+
+fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: bool) -> Fetched {
+    let topic = match find(cx, wanted) {
+        Ok(topic) => topic,
+        Err(error) => return Fetched::refused(error),
+    };
+    let Some(cell) = topic.cell(wanted.partition) else {
+        return Fetched::refused(ErrorCode::UnknownTopicOrPartition);
+    };
+    if limits.is_replica {
+        return Fetched::refused(ErrorCode::NotLeaderOrFollower);
+    }
+    let partition = cell.lock();
+    if let Err(error) = partition.check_epoch(wanted.current_leader_epoch) {
+        return Fetched::refused(error);
+    }
+    let log = partition.log();
+    let mut fetched = Fetched {
+        error: ErrorCode::None,
+        high_watermark: partition.high_watermark(),
+        last_stable_offset: partition.last_stable_offset(),
+        log_start_offset: log.log_start_offset(),
+        records: Records::default(),
+        aborted: limits.committed.then(Vec::new),
+        diverging: None,
+    };
+    if wanted.last_fetched_epoch >= 0 {
+        let (epoch, end_offset) = log.epoch_end_offset(wanted.last_fetched_epoch);
+        if epoch < wanted.last_fetched_epoch || end_offset < wanted.offset {
+            fetched.diverging = Some(EpochEndOffset { epoch, end_offset });
+            return fetched;
+        }
+    }
+    let max_bytes = left.min(wanted.max_bytes.max(0) as u32);
+    let read = match partition.read(wanted.offset, max_bytes, limits.committed, first) {
+        Ok(read) => read,
+        Err(ReadError::OffsetOutOfRange) => return Fetched::refused(ErrorCode::OffsetOutOfRange),
+        Err(ReadError::Damaged { .. }) => return Fetched::refused(ErrorCode::CorruptMessage),
+        Err(ReadError::Fault(fault)) => return failed(cx, cell, partition, &fault),
+    };
+    if limits.committed && !read.records.is_empty() {
+        match log.aborted_transactions(wanted.offset, fetched.last_stable_offset) {
+            Ok(aborted) => fetched.aborted = Some(aborted.into_iter().map(aborted_transaction).collect()),
+            Err(fault) => return failed(cx, cell, partition, &fault),
+        }
+    }
+    fetched.records = read.records;
+    fetched
+}
+
+fn aborted_transaction(t: AbortedTxn) -> AbortedTransaction {
+    AbortedTransaction { producer_id: t.producer_id, first_offset: t.first_offset, ..Default::default() }
+}
+
+fn failed(cx: &Cx<'_>, cell: &Cell, partition: MutexGuard<'_, Partition>, fault: &Fault) -> Fetched {
+    drop(partition);
+    cx.node.log_dir_failed(&cell.log_dir, fault);
+    Fetched::refused(ErrorCode::KafkaStorageError)
+}
+
+fn find(cx: &Cx<'_>, wanted: &Wanted<'_>) -> Result<Arc<Topic>, ErrorCode> {
+    let table = cx.node.partitions.table();
+    if wanted.id != Uuid::ZERO {
+        return table.by_id(&wanted.id).cloned().ok_or(ErrorCode::UnknownTopicId);
+    }
+    table.by_name(&wanted.name).cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+/// Parks the request in its partitions; `None` when there is enough by now.
+fn park(cx: &Cx<'_>, context: &Context<'_>, min_bytes: i32, committed: bool) -> Option<Arc<Park>> {
+    let request = Park::new(min_bytes as i64);
+    for wanted in &context.wanted {
+        let Some(cell) = find(cx, wanted).ok().and_then(|t| t.cell(wanted.partition).cloned()) else { continue };
+        let mut partition = cell.lock();
+        // Looked at under the lock under which appends credit, so that nothing falls in between.
+        request.credit(partition.readable_bytes(wanted.offset, committed));
+        partition.park_fetch(request.clone());
+    }
+    (!request.is_released()).then_some(request)
+}
+
+fn count(context: &Context<'_>, fetched: &[Fetched], cx: &Cx<'_>) {
+    for (wanted, fetched) in context.wanted.iter().zip(fetched) {
+        let Ok(topic) = find(cx, wanted) else { continue };
+        topic.traffic.fetch_requests.fetch_add(1, Relaxed);
+        topic.traffic.bytes_out.fetch_add(fetched.records.len() as u64, Relaxed);
+        if fetched.error != ErrorCode::None {
+            topic.traffic.failed_fetch_requests.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Brings what is not in the page cache there, on the pool for slow reads: `sendfile` on a cold page would hold up
+/// every connection of the reactor.
+async fn warm(cx: &Cx<'_>, fetched: &[Fetched]) {
+    for fetched in fetched {
+        if let Records::File(region) = &fetched.records {
+            cx.node.cold_reads.warm(region).await;
+        }
+    }
+}
+
+fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Reply<'_>) -> Result<(), Close> {
+    let included = context.answered(fetched.iter().map(|f| News {
+        urgent: !f.records.is_empty() || f.is_urgent(),
+        failed: f.error != ErrorCode::None,
+        high_watermark: f.high_watermark,
+        log_start_offset: f.log_start_offset,
+    }));
+    let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
+    let mut partitions: Vec<PartitionData<'_>> = Vec::new();
+    let mut hinted = false;
+    let mut entries = context.wanted.iter().zip(fetched).zip(included).filter(|(_, i)| *i).map(|(e, _)| e).peekable();
+    while let Some((wanted, fetched)) = entries.next() {
+        let hint = matches!(fetched.error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
+        hinted |= hint;
+        partitions.push(partition_answer(cx, wanted, fetched, hint));
+        let ends = entries.peek().is_none_or(|(next, _)| next.name != wanted.name || next.id != wanted.id);
+        if ends {
+            responses.push(FetchableTopicResponse {
+                topic: wanted.name.clone(),
+                topic_id: wanted.id,
+                partitions: std::mem::take(&mut partitions).into(),
+            });
+        }
+    }
+    reply.send(&FetchResponse {
+        throttle_time_ms: 0,
+        error_code: 0,
+        session_id: context.session_id(),
+        responses: responses.into(),
+        node_endpoints: if hinted && cx.version() >= 16 { node_endpoints(cx) } else { Array::default() },
+    })
+}
+
+fn partition_answer<'a>(cx: &Cx<'_>, wanted: &Wanted<'_>, fetched: Fetched, hint: bool) -> PartitionData<'a> {
+    let leader = hint.then(|| leader_hint(cx.node, wanted.id, wanted.partition)).flatten();
+    PartitionData {
+        partition_index: wanted.partition,
+        error_code: fetched.error.code(),
+        high_watermark: fetched.high_watermark,
+        last_stable_offset: fetched.last_stable_offset,
+        log_start_offset: fetched.log_start_offset,
+        diverging_epoch: fetched.diverging.unwrap_or_default(),
+        current_leader: match leader {
+            Some((leader_id, leader_epoch)) => LeaderIdAndEpoch { leader_id, leader_epoch },
+            None => LeaderIdAndEpoch::default(),
+        },
+        aborted_transactions: fetched.aborted.map(Array::from),
+        preferred_read_replica: -1,
+        records: Some(fetched.records),
+        ..Default::default()
+    }
+}
+
+fn node_endpoints(cx: &Cx<'_>) -> Array<'static, NodeEndpoint<'static>> {
+    super::endpoints(cx.node, &cx.peer.listener)
+        .map(|b| NodeEndpoint { node_id: b.id, host: b.host.into(), port: b.port, rack: b.rack.map(Into::into) })
+        .collect()
+}

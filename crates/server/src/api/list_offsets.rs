@@ -1,0 +1,154 @@
+//! ListOffsets (2), versions 1–11: offsets by timestamp, and the named ones (latest, earliest, max timestamp, ...).
+//!
+//! Versions: 2 brought isolation levels, 4 leader epochs, 7 max timestamp (KIP-734), 8 earliest local (KIP-405), 9 latest
+//! tiered (KIP-1005), 11 earliest pending upload. Nothing is tiered here, so "local" is everything.
+
+use super::{Close, Cx, Reply};
+use crate::partitions::Cell;
+use replication::Partition;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use storage::ReadError;
+use wire::ErrorCode;
+use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest};
+use wire::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+
+pub const VERSIONS: RangeInclusive<i16> = 1..=11;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+const NONE: Found = Found { timestamp: -1, offset: -1, epoch: -1 };
+
+struct Found {
+    timestamp: i64,
+    offset: i64,
+    epoch: i32,
+}
+
+pub async fn handle(cx: &Cx<'_>, request: ListOffsetsRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
+    let committed = request.isolation_level == 1;
+    let mut seen = std::collections::HashSet::new();
+    let mut topics = Vec::new();
+    for topic in &request.topics {
+        let mut partitions = Vec::new();
+        for partition in &topic.partitions {
+            let repeated = !seen.insert((topic.name.to_string(), partition.partition_index));
+            let found = if repeated {
+                Err(ErrorCode::InvalidRequest)
+            } else {
+                look_up(cx, &topic.name, &partition, committed, request.replica_id).await
+            };
+            partitions.push(answer(partition.partition_index, found));
+        }
+        topics.push(ListOffsetsTopicResponse {
+            name: topic.name.clone(),
+            partitions: partitions.into(),
+            ..Default::default()
+        });
+    }
+    reply.send(&ListOffsetsResponse { topics: topics.into(), ..Default::default() })
+}
+
+fn answer(partition_index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+    let (error, found) = match found {
+        Ok(found) => (ErrorCode::None, found),
+        Err(error) => (error, NONE),
+    };
+    ListOffsetsPartitionResponse {
+        partition_index,
+        error_code: error.code(),
+        timestamp: found.timestamp,
+        offset: found.offset,
+        leader_epoch: found.epoch,
+        ..Default::default()
+    }
+}
+
+/// The oldest version that knows a named offset.
+fn since(timestamp: i64) -> i16 {
+    match timestamp {
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        EARLIEST_PENDING_UPLOAD => 11,
+        LATEST | EARLIEST | 0.. => 1,
+        _ => i16::MAX,
+    }
+}
+
+async fn look_up(
+    cx: &Cx<'_>,
+    topic: &str,
+    wanted: &ListOffsetsPartition,
+    committed: bool,
+    replica_id: i32,
+) -> Result<Found, ErrorCode> {
+    if cx.version() < since(wanted.timestamp) {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    if replica_id >= 0 {
+        return Err(ErrorCode::NotLeaderOrFollower);
+    }
+    let cell = cx.node.leader(topic, wanted.partition_index, wanted.current_leader_epoch)?;
+    let timestamp = wanted.timestamp;
+    if matches!(timestamp, LATEST | EARLIEST) {
+        return named(&cell.lock(), timestamp, committed);
+    }
+    // Looking through a log may read from the disk, which is not for the reactor.
+    let found = {
+        let cell = cell.clone();
+        tokio::task::spawn_blocking(move || search(&cell, timestamp, committed)).await
+    };
+    match found {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(ReadError::Fault(fault))) => {
+            cx.node.log_dir_failed(&cell.log_dir, &fault);
+            Err(ErrorCode::KafkaStorageError)
+        }
+        Ok(Err(ReadError::Damaged { .. })) => Err(ErrorCode::CorruptMessage),
+        Ok(Err(ReadError::OffsetOutOfRange)) => Ok(NONE),
+        Err(_) => Err(ErrorCode::UnknownServerError),
+    }
+}
+
+fn named(partition: &Partition, timestamp: i64, committed: bool) -> Result<Found, ErrorCode> {
+    let log = partition.log();
+    Ok(match timestamp {
+        LATEST => Found { timestamp: -1, offset: end(partition, committed), epoch: partition.leader_epoch() },
+        _ => {
+            let offset = log.log_start_offset();
+            Found { timestamp: -1, offset, epoch: log.epoch_of(offset).unwrap_or(-1) }
+        }
+    })
+}
+
+/// The end of what a client may know of.
+fn end(partition: &Partition, committed: bool) -> i64 {
+    if committed { partition.last_stable_offset() } else { partition.high_watermark() }
+}
+
+fn search(cell: &Arc<Cell>, timestamp: i64, committed: bool) -> Result<Found, ReadError> {
+    let partition = cell.lock();
+    let log = partition.log();
+    let found = match timestamp {
+        EARLIEST_LOCAL | EARLIEST_PENDING_UPLOAD => {
+            let offset = log.log_start_offset();
+            return Ok(Found { timestamp: -1, offset, epoch: log.epoch_of(offset).unwrap_or(-1) });
+        }
+        LATEST_TIERED => return Ok(NONE),
+        MAX_TIMESTAMP => log.offset_of_max_timestamp()?,
+        _ => log.offset_for_timestamp(timestamp)?,
+    };
+    Ok(match found {
+        Some(found) if found.offset < end(&partition, committed) => {
+            Found { timestamp: found.timestamp, offset: found.offset, epoch: found.leader_epoch }
+        }
+        _ => NONE,
+    })
+}

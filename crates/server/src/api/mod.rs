@@ -1,0 +1,249 @@
+//! What the broker answers: one file per API, each with its version range beside its handler.
+//!
+//! [`served`] is the list that ApiVersions answers with and that [`dispatch`] goes by; a key or version outside it
+//! closes the connection, as in Kafka, because the client could not read any answer. A handler refuses with an error
+//! code in its response; [`Close`] is for what cannot be answered.
+
+use crate::net::connection::Peer;
+use crate::node::Node;
+use ::metadata::controller::Refusal;
+use std::future::Future;
+use std::io;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wire::codec::{DecodeError, Decoder, EncodeError, Encoder, Message};
+use wire::header::{self, RequestHeader};
+use wire::{ApiKey, ErrorCode, Uuid};
+
+/// Why a connection is closed rather than answered.
+#[derive(Debug, thiserror::Error)]
+pub enum Close {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("a frame claims {0} bytes")]
+    FrameLength(i32),
+    #[error("the client closed inside a frame")]
+    InsideFrame,
+    #[error("a request that does not parse: {0}")]
+    Malformed(DecodeError),
+    #[error("API key {key} version {version} is not served here")]
+    Version { key: i16, version: i16 },
+    #[error("a Produce with acks=0 failed")]
+    UnacknowledgedError,
+    #[error("the answer cannot be encoded: {0}")]
+    Encode(#[from] EncodeError),
+}
+
+impl Close {
+    /// Whether it is the ordinary end of a connection, of which nobody needs to hear.
+    pub fn is_ordinary(&self) -> bool {
+        matches!(self, Close::Io(_) | Close::UnacknowledgedError)
+    }
+}
+
+/// What a handler may use.
+pub struct Cx<'a> {
+    pub node: &'a Arc<Node>,
+    pub peer: &'a Peer,
+    pub header: &'a RequestHeader<'a>,
+}
+
+impl Cx<'_> {
+    pub fn version(&self) -> i16 {
+        self.header.version
+    }
+}
+
+/// Where a handler's response goes.
+pub struct Reply<'a> {
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    out: &'a mut Encoder,
+}
+
+impl Reply<'_> {
+    pub fn send<'m, M: Message<'m>>(&mut self, response: &M) -> Result<(), Close> {
+        frame_answer(self.key, self.version, self.correlation_id, response, self.out)
+    }
+}
+
+/// Adds a response with its frame and header to `out`.
+pub fn frame_answer<'m, M: Message<'m>>(
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    response: &M,
+    out: &mut Encoder,
+) -> Result<(), Close> {
+    let frame = out.begin_frame();
+    header::write_response_header(out, key, version, correlation_id);
+    response.encode(out, version)?;
+    Ok(out.end_frame(frame)?)
+}
+
+/// Names the served APIs once: their modules, their place in ApiVersions, and their dispatch.
+macro_rules! apis {
+    ($($key:ident => $module:ident,)*) => {
+        $(pub mod $module;)*
+
+        /// Every served API with its versions, by key.
+        pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
+            let mut served = [(ApiKey::Produce, produce::VERSIONS), $((ApiKey::$key, $module::VERSIONS)),*];
+            served.sort_by_key(|(key, _)| *key as i16);
+            served.into_iter()
+        }
+
+        async fn serve<'a>(key: ApiKey, cx: &'a Cx<'a>, body: &'a [u8], reply: &'a mut Reply<'a>) -> Result<(), Close> {
+            match key {
+                $(ApiKey::$key => answer(&$module::VERSIONS, cx, body, reply, $module::handle).await,)*
+                _ => Err(Close::Version { key: cx.header.key, version: cx.header.version }),
+            }
+        }
+    };
+}
+
+pub mod produce;
+apis! {
+    ApiVersions => api_versions,
+    Fetch => fetch,
+    Metadata => metadata,
+    DescribeCluster => describe_cluster,
+    DescribeTopicPartitions => describe_topic_partitions,
+    ListOffsets => list_offsets,
+    OffsetForLeaderEpoch => offset_for_leader_epoch,
+    DeleteRecords => delete_records,
+    DescribeProducers => describe_producers,
+    InitProducerId => init_producer_id,
+    CreateTopics => create_topics,
+    DeleteTopics => delete_topics,
+    CreatePartitions => create_partitions,
+}
+
+/// Decodes a request and hands it to its handler.
+async fn answer<'a, Q, F, A>(
+    versions: &RangeInclusive<i16>,
+    cx: &'a Cx<'a>,
+    body: &'a [u8],
+    reply: &'a mut Reply<'a>,
+    handle: F,
+) -> Result<(), Close>
+where
+    Q: Message<'a>,
+    F: FnOnce(&'a Cx<'a>, Q, &'a mut Reply<'a>) -> A,
+    A: Future<Output = Result<(), Close>>,
+{
+    if !versions.contains(&cx.header.version) {
+        return Err(Close::Version { key: cx.header.key, version: cx.header.version });
+    }
+    let request = Q::decode(&mut Decoder::new(body), cx.header.version).map_err(Close::Malformed)?;
+    handle(cx, request, reply).await
+}
+
+/// Answers one request that is not a Produce.
+pub async fn dispatch(
+    node: &Arc<Node>,
+    peer: &Peer,
+    header: &RequestHeader<'_>,
+    body: &[u8],
+    out: &mut Encoder,
+) -> Result<(), Close> {
+    let unserved = || Close::Version { key: header.key, version: header.version };
+    let key = ApiKey::try_from(header.key).map_err(|_| unserved())?;
+    let started = Instant::now();
+    let cx = Cx { node, peer, header };
+    let mut reply = Reply { key, version: header.version, correlation_id: header.correlation_id, out };
+    if key == ApiKey::ApiVersions && !api_versions::VERSIONS.contains(&header.version) {
+        // A client of the future must be able to read the answer (KIP-511).
+        reply.version = 0;
+        return reply.send(&api_versions::unsupported());
+    }
+    serve(key, &cx, body, &mut reply).await?;
+    node.metrics.request(key, started.elapsed(), body.len());
+    Ok(())
+}
+
+/// Whether an API's answer may wait for other clients, so that earlier answers should leave first.
+pub fn may_wait(key: i16) -> bool {
+    [ApiKey::Fetch, ApiKey::JoinGroup, ApiKey::SyncGroup].iter().any(|k| *k as i16 == key)
+}
+
+/// A broker as clients reach it.
+pub struct Endpoint {
+    pub id: i32,
+    pub host: String,
+    pub port: i32,
+    pub rack: Option<String>,
+}
+
+/// What the controller says within the client's time. What was asked goes on and may be done later.
+pub async fn in_time<T>(timeout_ms: i32, asked: impl Future<Output = Result<T, ErrorCode>>) -> Result<T, Refusal> {
+    let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
+    match tokio::time::timeout(timeout, asked).await {
+        Ok(answer) => answer.map_err(Refusal::with_default_text),
+        Err(_) => Err(Refusal::with_default_text(ErrorCode::RequestTimedOut)),
+    }
+}
+
+/// The leader and its epoch as the cluster's state has them (KIP-951).
+pub fn leader_hint(node: &Node, topic: Uuid, partition: i32) -> Option<(i32, i32)> {
+    let image = node.image();
+    let partition = image.topics.get(topic)?.partition(partition)?;
+    Some((partition.leader, partition.leader_epoch))
+}
+
+/// The active brokers as clients of `listener` reach them.
+pub fn endpoints(node: &Node, listener: &str) -> impl Iterator<Item = Endpoint> {
+    let image = node.image();
+    let brokers: Vec<Endpoint> = image
+        .cluster
+        .brokers()
+        .filter(|broker| !broker.fenced)
+        .filter_map(|broker| Endpoint::of(broker, listener))
+        .collect();
+    brokers.into_iter()
+}
+
+impl Endpoint {
+    /// `None` when the broker does not serve the listener.
+    pub fn of(broker: &::metadata::image::Broker, listener: &str) -> Option<Endpoint> {
+        let endpoint = broker.endpoint(listener)?;
+        Some(Endpoint {
+            id: broker.id,
+            host: endpoint.host.clone(),
+            port: endpoint.port as i32,
+            rack: broker.rack.clone(),
+        })
+    }
+}
+
+/// Operations as bits, as Kafka answers them when nothing restricts a client (KIP-430).
+pub mod operations {
+    /// What the field says when it was not asked for.
+    pub const NOT_ASKED: i32 = i32::MIN;
+    const READ: i32 = 1 << 3;
+    const WRITE: i32 = 1 << 4;
+    const CREATE: i32 = 1 << 5;
+    const DELETE: i32 = 1 << 6;
+    const ALTER: i32 = 1 << 7;
+    const DESCRIBE: i32 = 1 << 8;
+    const CLUSTER_ACTION: i32 = 1 << 9;
+    const DESCRIBE_CONFIGS: i32 = 1 << 10;
+    const ALTER_CONFIGS: i32 = 1 << 11;
+    const IDEMPOTENT_WRITE: i32 = 1 << 12;
+    const CREATE_TOKENS: i32 = 1 << 13;
+    const DESCRIBE_TOKENS: i32 = 1 << 14;
+
+    pub const TOPIC: i32 = READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+    pub const GROUP: i32 = READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
+    pub const CLUSTER: i32 = CREATE
+        | ALTER
+        | DESCRIBE
+        | CLUSTER_ACTION
+        | DESCRIBE_CONFIGS
+        | ALTER_CONFIGS
+        | IDEMPOTENT_WRITE
+        | CREATE_TOKENS
+        | DESCRIBE_TOKENS;
+}

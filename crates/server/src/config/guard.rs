@@ -1,0 +1,122 @@
+//! Taking over fails closed: a setting that protects or promises something that is not there refuses the start by name,
+//! before anything is written. What merely has no effect is told once.
+
+use metadata::config::layers::without_listener_prefix;
+use metadata::config::properties::Properties;
+use metadata::config::remarks::{self, is_default, suggestion};
+use metadata::config::table::{broker_key, retired};
+use metadata::config::{Effect, Key, Values};
+
+use super::{BrokerConfig, listeners};
+
+/// Kafka's security protocols.
+pub(super) const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+
+/// Limits that Kafka also takes for single listeners, which this broker does not.
+const LIMITS_OF_LISTENERS: [&str; 2] = ["max.connections", "max.connection.creation.rate"];
+
+/// A sentence for each setting that refuses the start.
+pub fn refusals(file: &Properties) -> Vec<String> {
+    let mut refusals: Vec<String> = file.iter().filter_map(|(name, value)| refusal(name, value)).collect();
+    refusals.extend(refused_protocols(file));
+    refusals
+}
+
+/// A sentence for each setting of a broker that was stored in the cluster's state and that refuses the start: a directory
+/// of Apache Kafka may hold settings that were made while Kafka ran.
+pub fn stored_broker_refusals(stored: &dyn Values) -> Vec<String> {
+    let mut refusals = Vec::new();
+    stored.for_each(&mut |name, value| {
+        let where_from =
+            "It is a dynamic setting in the cluster's state; remove it with Apache Kafka's kafka-configs.sh first.";
+        refusals.extend(refusal(name, value).map(|sentence| format!("{sentence} {where_from}")));
+    });
+    refusals
+}
+
+/// The sentence for a topic whose stored settings refuse the start.
+pub fn stored_topic_refusal(topic: &str, stored: &dyn Values) -> Option<String> {
+    let tiered = stored.value("remote.storage.enable").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+    let said = format!(
+        "topic {topic} has remote.storage.enable=true: tiered storage is not there yet, and what is in the remote store could \
+         not be read"
+    );
+    tiered.then_some(said)
+}
+
+fn refusal(name: &str, value: &str) -> Option<String> {
+    if let Some(old) = retired::find(name) {
+        return match old.effect {
+            Effect::Refused(reason) => Some(format!("{name}={value} cannot be served: {reason}.")),
+            _ => None,
+        };
+    }
+    let base = without_listener_prefix(name);
+    if let Some(base) = base.filter(|base| LIMITS_OF_LISTENERS.contains(base)) {
+        return Some(protects(name, value, &format!("{base} for one listener is not there yet")));
+    }
+    match broker_key(name).or_else(|| base.and_then(mechanism_base).or_else(|| broker_key(base?))) {
+        Some(key) => match key.effect {
+            Effect::Refused(reason) if !is_default(key, value) => Some(protects(name, shown(key, value), reason)),
+            _ => None,
+        },
+        None => {
+            let meant = suggestion(name).and_then(broker_key)?;
+            let Effect::Refused(_) = meant.effect else { return None };
+            Some(format!(
+                "{name} is not a known setting. {} may be meant, which protects something, so this broker does not start as \
+                 if nothing were said: correct the name or remove the line.",
+                meant.name
+            ))
+        }
+    }
+}
+
+/// `scram-sha-256.sasl.jaas.config` of `listener.name.x.scram-sha-256.sasl.jaas.config`.
+fn mechanism_base(base: &str) -> Option<&'static Key> {
+    base.split_once('.').and_then(|(_, rest)| broker_key(rest)).filter(|key| key.name.starts_with("sasl."))
+}
+
+fn shown<'a>(key: &Key, value: &'a str) -> &'a str {
+    if key.is_sensitive() { "[hidden]" } else { value }
+}
+
+fn protects(name: &str, value: &str, reason: &str) -> String {
+    format!(
+        "{name}={value} cannot be served: {reason}. This broker does not start as if nothing were said: remove the line to run \
+         without it."
+    )
+}
+
+/// Listeners in use whose protocol encrypts or authenticates.
+fn refused_protocols(file: &Properties) -> Vec<String> {
+    let mut refusals = Vec::new();
+    let reason = "TLS and SASL are not there yet, only PLAINTEXT is served";
+    let protocols = listeners::protocols(file).unwrap_or_default();
+    for key in ["listeners", "advertised.listeners"] {
+        let text = file.get(key).map(String::as_str).unwrap_or_default();
+        let parsed = metadata::config::value::split_list(text).into_iter().filter_map(|one| listeners::parse(&one));
+        for listener in parsed {
+            match protocols.get(&listener.name).map(String::as_str) {
+                Some("PLAINTEXT") | None => {}
+                Some(protocol) => {
+                    refusals.push(protects(key, text, &format!("{} is {protocol}; {reason}", listener.name)))
+                }
+            }
+        }
+    }
+    let key = "security.inter.broker.protocol";
+    if let Some(protocol) = file.get(key).map(|p| p.trim()).filter(|p| PROTOCOLS[1..].contains(p)) {
+        refusals.push(protects(key, protocol, reason));
+    }
+    refusals
+}
+
+/// What to tell once at start: keys without effect, unknown names, and listeners that anybody on the network can reach.
+pub(super) fn remarks(file: &Properties, config: &BrokerConfig) -> Vec<String> {
+    let mut remarks = remarks::remarks(file);
+    for listener in config.listeners.iter().chain(&config.controller_listeners).filter(|l| !l.is_loopback()) {
+        remarks.push(format!("{listener} is open to the network: whoever reaches it may do everything"));
+    }
+    remarks
+}

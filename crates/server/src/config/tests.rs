@@ -1,0 +1,238 @@
+use std::path::Path;
+
+use super::*;
+
+/// As in Apache Kafka 4.x's own `config/server.properties`.
+const COMBINED: &[(&str, &str)] = &[
+    ("process.roles", "broker,controller"),
+    ("node.id", "1"),
+    ("controller.quorum.bootstrap.servers", "localhost:9093"),
+    ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+    ("inter.broker.listener.name", "PLAINTEXT"),
+    ("advertised.listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
+    ("controller.listener.names", "CONTROLLER"),
+    (
+        "listener.security.protocol.map",
+        "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
+    ),
+    ("num.network.threads", "3"),
+    ("num.io.threads", "8"),
+    ("socket.send.buffer.bytes", "102400"),
+    ("socket.receive.buffer.bytes", "102400"),
+    ("socket.request.max.bytes", "104857600"),
+    ("log.dirs", "/tmp/kraft-combined-logs"),
+    ("num.partitions", "1"),
+    ("num.recovery.threads.per.data.dir", "1"),
+    ("offsets.topic.replication.factor", "1"),
+    ("share.coordinator.state.topic.replication.factor", "1"),
+    ("share.coordinator.state.topic.min.isr", "1"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
+    ("log.retention.hours", "168"),
+    ("log.segment.bytes", "1073741824"),
+    ("log.retention.check.interval.ms", "300000"),
+];
+
+fn config(settings: &[(&str, &str)]) -> Result<BrokerConfig, ConfigError> {
+    let properties = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    BrokerConfig::new(properties, None)
+}
+
+/// The combined file with changes; an empty value removes the key.
+fn combined(changes: &[(&str, &str)]) -> Result<BrokerConfig, ConfigError> {
+    let mut settings: Properties = COMBINED.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    for (key, value) in changes {
+        match *value {
+            "" => settings.remove(*key),
+            value => settings.insert((*key).to_owned(), value.to_owned()),
+        };
+    }
+    BrokerConfig::new(settings, None)
+}
+
+fn refused(result: Result<BrokerConfig, ConfigError>) -> String {
+    result.expect_err("it was taken").to_string()
+}
+
+#[test]
+fn without_a_file_only_this_machine_is_let_in() {
+    let c = load(None, &[]).unwrap();
+    let loopback: Vec<SocketAddr> = vec!["127.0.0.1:9092".parse().unwrap(), "[::1]:9092".parse().unwrap()];
+    assert_eq!(c.listeners[0].addresses().unwrap(), loopback);
+    assert_eq!((c.advertised[0].host.as_str(), c.advertised[0].port), ("localhost", 9092));
+    assert_eq!((c.node_id, c.roles.embedded, c.offsets_topic.replication_factor), (1, true, 1));
+    assert_eq!(c.log_dirs.len(), 1);
+    assert!(c.log_dirs[0].ends_with("klamm") || c.log_dirs[0] == Path::new("/tmp/kafka-logs"));
+    assert_eq!(config(&[]).unwrap().log_dirs, [Path::new("/tmp/kafka-logs")]);
+    assert_eq!(c.remarks, Vec::<String>::new());
+    assert_eq!(c.metrics_listener, None);
+}
+
+#[test]
+fn apache_kafkas_own_file_works() {
+    let c = combined(&[]).unwrap();
+    assert_eq!(c.listeners, [Listener { name: "PLAINTEXT".into(), host: String::new(), port: 9092 }]);
+    assert_eq!(c.controller_listeners, [Listener { name: "CONTROLLER".into(), host: String::new(), port: 9093 }]);
+    assert_eq!(c.advertised, [Advertised { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }]);
+    assert_eq!(c.inter_broker_listener_name, "PLAINTEXT");
+    assert_eq!(c.roles, Roles { broker: true, controller: true, embedded: false });
+    assert_eq!(c.file["broker.id"], "1");
+}
+
+#[test]
+fn a_static_quorum_of_this_node_alone_works() {
+    let voters = ("controller.quorum.voters", "1@127.0.0.1:9093");
+    assert!(combined(&[voters, ("controller.quorum.bootstrap.servers", "")]).is_ok());
+}
+
+#[test]
+fn the_packaged_file_works_and_is_as_good_as_kafkas() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/server.properties");
+    let c = load(Some(&path), &[]).unwrap();
+    assert_eq!((c.listeners.len(), c.controller_listeners.len()), (1, 1));
+    assert!(c.remarks.iter().all(|remark| remark.starts_with("no effect yet")), "{:?}", c.remarks);
+}
+
+#[test]
+fn overrides_beat_the_file_and_ids_stand_in_for_each_other() {
+    let over = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+    let c = load(None, &[over("broker.id", "7"), over("num.partitions", "3")]).unwrap();
+    assert_eq!((c.node_id, c.num_partitions, c.file["node.id"].as_str()), (7, 3, "7"));
+    assert!(
+        refused(combined(&[("broker.id", "2")])).contains("You must set `node.id` to the same value as `broker.id`")
+    );
+    assert!(refused(combined(&[("node.id", "")])).contains("Missing required configuration \"node.id\""));
+}
+
+#[test]
+fn log_dirs_beat_log_dir() {
+    let dirs = |s: &[(&str, &str)]| config(s).unwrap().log_dirs;
+    assert_eq!(dirs(&[("log.dir", "/a")]), [Path::new("/a")]);
+    assert_eq!(dirs(&[("log.dir", "/a"), ("log.dirs", "/b, /c")]), [Path::new("/b"), Path::new("/c")]);
+    let c = config(&[("log.dirs", "/b,/c"), ("metadata.log.dir", "/m")]).unwrap();
+    assert_eq!(c.metadata_log_dir, Path::new("/m"));
+}
+
+/// Every sentence names the key, and the value or what is allowed.
+#[test]
+fn wrong_values_are_told_with_key_value_and_what_is_allowed() {
+    for (key, value, said) in [
+        ("log.retention.ms", "abc", "Invalid value abc for configuration log.retention.ms: Not a number of type LONG"),
+        ("num.partitions", "-3", "Invalid value -3 for configuration num.partitions: Value must be at least 1"),
+        (
+            "listeners",
+            "PLAINTEXT:/x",
+            "Invalid value PLAINTEXT:/x for configuration listeners: Unable to parse PLAINTEXT:/x",
+        ),
+        ("listeners", "PLAINTEXT://:99999", "each entry is NAME://host:port"),
+        ("listeners", "FOO://:9092", "No security protocol defined for listener FOO"),
+        ("listeners", "PLAINTEXT://:1,PLAINTEXT://:2", "Each listener must have a different name"),
+        ("listeners", "PLAINTEXT://0.0.0.0:9092", "cannot use the nonroutable meta-address 0.0.0.0"),
+        ("advertised.listeners", "SSL://x:1", "advertised.listeners"),
+        ("listener.security.protocol.map", "PLAINTEXT", "each entry is NAME:PROTOCOL"),
+        ("listener.security.protocol.map", "PLAINTEXT:FOO", "Invalid security protocol `FOO`"),
+        ("inter.broker.listener.name", "X", "inter.broker.listener.name"),
+        ("log.roll.ms", "0", "log.roll.ms must be greater than or equal to 1"),
+        ("log.retention.minutes", "0", "log.retention.ms must be unlimited (-1) or, greater than or equal to 1"),
+        ("queued.max.request.bytes", "5", "must be larger or equal to socket.request.max.bytes"),
+        ("max.connections.per.ip", "0", "max.connections.per.ip.overrides"),
+        ("max.connections.per.ip.overrides", "x", "each entry is host:limit"),
+        ("offsets.topic.compression.codec", "9", "0 (none), 1 (gzip)"),
+        ("default.replication.factor", "0", "Value must be between 1 and 32767"),
+        ("klamm.metrics.listener", "9404", "127.0.0.1:9404"),
+        ("group.min.session.timeout.ms", "1800001", "group.max.session.timeout.ms"),
+        ("broker.id", "-2", "Value must be at least 0"),
+        ("replica.socket.timeout.ms", "400", "replica.fetch.wait.max.ms"),
+    ] {
+        let message = refused(config(&[(key, value)]));
+        assert!(message.contains(said) && message.contains(key), "{key}={value}: {message}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let wrong = config(&[("num.partitions", "x"), ("log.segment.bytes", "1")]).unwrap_err();
+    assert_eq!(wrong.0.len(), 2, "{wrong}");
+}
+
+#[test]
+fn what_protects_and_is_not_there_refuses_the_start_by_name() {
+    for (key, value) in [
+        ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+        ("listeners", "SSL://127.0.0.1:9092"),
+        ("listeners", "SASL_PLAINTEXT://127.0.0.1:9092"),
+        ("security.inter.broker.protocol", "SASL_PLAINTEXT"),
+        ("sasl.enabled.mechanisms", "SCRAM-SHA-256"),
+        ("listener.name.plaintext.scram-sha-256.sasl.jaas.config", "x"),
+        ("listener.name.plaintext.ssl.keystore.location", "/x"),
+        ("listener.name.plaintext.max.connections", "5"),
+        ("ssl.client.auth", "required"),
+        ("client.quota.callback.class", "x.Y"),
+        ("create.topic.policy.class.name", "x.Y"),
+        ("max.connection.creation.rate", "10"),
+        ("remote.log.storage.system.enable", "true"),
+        ("quota.producer.default", "1000"),
+        ("connections.max.reauth.ms", "1000"),
+        ("config.providers", "file"),
+        ("zookeeper.connect", "localhost:2181"),
+        ("port", "9092"),
+        // A slip of the pen must not open what was meant to be closed.
+        ("authoriser.class.name", "x.Y"),
+    ] {
+        let message = refused(config(&[(key, value)]));
+        assert!(message.contains(key), "{key}={value}: {message}");
+    }
+    let secret = refused(config(&[("ssl.key.password", "geheim")]));
+    assert!(secret.contains("ssl.key.password") && !secret.contains("geheim"), "{secret}");
+}
+
+#[test]
+fn a_protecting_setting_at_its_default_is_no_reason_to_refuse() {
+    let defaults =
+        [("ssl.client.auth", "none"), ("authorizer.class.name", ""), ("max.connection.creation.rate", "2147483647")];
+    assert!(config(&defaults).is_ok());
+}
+
+#[test]
+fn other_nodes_are_refused_for_now() {
+    let bootstrap = "controller.quorum.bootstrap.servers";
+    for changes in [
+        &[("controller.quorum.voters", "1@a:9093,2@b:9093,3@c:9093")][..],
+        &[("controller.quorum.voters", "2@a:9093")],
+        &[(bootstrap, "localhost:9093,other:9093")],
+        &[(bootstrap, "other:9193")],
+        &[(bootstrap, "")],
+        &[("process.roles", "broker")],
+        &[("process.roles", "controller")],
+    ] {
+        let message = refused(combined(changes));
+        assert!(message.contains(changes[0].0), "{changes:?}: {message}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_told_and_does_not_keep_from_starting() {
+    let c = config(&[("num.network.threads", "9"), ("log.retension.ms", "1")]).unwrap();
+    assert_eq!(c.remarks.len(), 2, "{:?}", c.remarks);
+}
+
+#[test]
+fn listeners_open_to_the_network_are_warned_of_by_name() {
+    let open = |listener: &str| config(&[("listeners", listener)]).unwrap().remarks;
+    assert!(open("PLAINTEXT://127.0.0.1:9092").is_empty());
+    assert!(open("PLAINTEXT://192.0.2.1:9092")[0].contains("PLAINTEXT://192.0.2.1:9092"));
+}
+
+#[test]
+fn stored_settings_that_protect_refuse_too() {
+    let stored = Properties::from([("listener.name.x.ssl.keystore.location".to_owned(), "/x".to_owned())]);
+    assert_eq!(guard::stored_broker_refusals(&stored).len(), 1);
+    let tiered = Properties::from([("remote.storage.enable".to_owned(), "true".to_owned())]);
+    assert!(guard::stored_topic_refusal("t", &tiered).is_some());
+    assert!(guard::stored_topic_refusal("t", &Properties::new()).is_none());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    assert!(refused(load(Some(Path::new("/no/such/file")), &[])).contains("/no/such/file"));
+}

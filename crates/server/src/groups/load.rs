@@ -1,0 +1,129 @@
+//! Reads a coordinator's state from the log of its partition.
+
+use super::slot::Slot;
+use crate::node::Node;
+use coordinator::{LoadError, Loader, Shard};
+use metadata::image::Image;
+use std::collections::{BTreeSet, VecDeque};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use storage::ReadError;
+use tracing::{error, info};
+use wire::codec::Records;
+use wire::records::batches;
+use wire::{ErrorCode, Uuid};
+
+/// Partitions read at once.
+const AT_ONCE: usize = 2;
+/// Loads that take longer are told of.
+const TELL_AFTER_MS: i64 = 1_000;
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Record(#[from] LoadError),
+    #[error("the batch at offset {0} cannot be read: {1}")]
+    Batch(i64, String),
+}
+
+/// Loads coordinators, empty ones on the spot, the others on threads that may wait for the disk.
+///
+/// `image` has every topic whose offsets can be in the logs: it is at least as new as the leaderships.
+pub fn load(node: &Arc<Node>, image: &Arc<Image>, slots: Vec<Arc<Slot>>) {
+    let is_empty = |slot: &Arc<Slot>| {
+        let partition = slot.cell.lock();
+        partition.log().log_start_offset() == partition.log().log_end_offset()
+    };
+    let (empty, rest): (Vec<_>, Vec<_>) = slots.into_iter().partition(is_empty);
+    for slot in empty {
+        load_one(node, image, &slot);
+    }
+    if rest.is_empty() {
+        return;
+    }
+    let workers = rest.len().min(AT_ONCE);
+    let queue = Arc::new(Mutex::new(VecDeque::from(rest)));
+    for _ in 0..workers {
+        let (node, image, queue) = (node.clone(), image.clone(), queue.clone());
+        node.groups.runtime.clone().spawn_blocking(move || {
+            loop {
+                let Some(slot) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
+                load_one(&node, &image, &slot);
+            }
+        });
+    }
+}
+
+fn load_one(node: &Arc<Node>, image: &Image, slot: &Arc<Slot>) {
+    let started_ms = node.clock.now_ms();
+    match read(node, slot) {
+        Ok((mut shard, end)) => {
+            let missing = topics_gone(image, &shard);
+            let took_ms = node.clock.now_ms() - started_ms;
+            if took_ms > TELL_AFTER_MS {
+                let groups = shard.store().groups().count();
+                info!(partition = slot.cell.index, groups, took_ms, "the group coordinator has loaded");
+            }
+            // What the load itself found due: a rebalance of a group that is too large by now.
+            let effects = shard.tick(node.groups.now(node));
+            slot.serve(node, shard, end, effects);
+            for (topic, id) in missing {
+                slot.topic_deleted(node, &topic, id);
+            }
+        }
+        Err(failed) => {
+            error!(
+                partition = slot.cell.index,
+                error = %failed,
+                "the groups of this partition of __consumer_offsets cannot be served"
+            );
+            slot.give_up(node, ErrorCode::CoordinatorNotAvailable);
+        }
+    }
+}
+
+fn read(node: &Arc<Node>, slot: &Slot) -> Result<(Shard, i64), Failed> {
+    let (mut from, end) = {
+        let partition = slot.cell.lock();
+        (partition.log().log_start_offset(), partition.log().log_end_offset())
+    };
+    let max_bytes = u32::try_from(node.groups.load_buffer).unwrap_or(u32::MAX);
+    let mut loader = Loader::new();
+    let mut buffer = Vec::new();
+    while from < end {
+        let read = slot.cell.lock().log().read(from, max_bytes, end, true)?;
+        let bytes = match &read.records {
+            Records::Bytes(bytes) => &**bytes,
+            Records::File(region) => {
+                buffer.resize(region.length as usize, 0);
+                region.file.read_exact_at(&mut buffer, region.position)?;
+                &*buffer
+            }
+        };
+        let before = from;
+        for batch in batches(bytes) {
+            let batch = batch.map_err(|error| Failed::Batch(from, error.to_string()))?;
+            if batch.last_offset() < from {
+                continue;
+            }
+            batch.check_crc().map_err(|error| Failed::Batch(batch.base_offset(), error.to_string()))?;
+            loader.batch(&batch)?;
+            from = batch.next_offset();
+        }
+        if from == before {
+            return Err(Failed::Batch(from, "there is no whole batch".to_owned()));
+        }
+    }
+    Ok((loader.finish(node.groups.config.clone(), end, node.groups.now(node)), end))
+}
+
+/// Topics with committed offsets that were deleted before the offsets could be.
+fn topics_gone(image: &Image, shard: &Shard) -> BTreeSet<(Arc<str>, Uuid)> {
+    let named = shard.store().offsets().map(|(key, value)| (key.topic.clone(), value.topic_id));
+    named.filter(|(_, id)| !id.is_zero() && image.topics.get(*id).is_none()).collect()
+}

@@ -1,0 +1,251 @@
+//! What has to be done now and then, on one thread of its own: retention, rolls by time, checkpoints, syncs that are due,
+//! and the deletion of files whose time has come.
+
+use crate::log_dirs::{Dir, LogDirs};
+use crate::node::Node;
+use crate::partitions::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use storage::{Checkpoint, Offsets};
+use tracing::{error, info, warn};
+use wire::Uuid;
+
+/// How often due files and due syncs are looked for.
+const TICK: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct Housekeeping {
+    pub dirs: Arc<LogDirs>,
+    asked: Mutex<Asked>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Asked {
+    checkpoint: bool,
+    stop: bool,
+    /// Directories of deleted partitions, with the time (ms since 1970) from which they may go.
+    doomed: Vec<(i64, Arc<Dir>, PathBuf)>,
+}
+
+/// When a job is due next.
+struct Due {
+    every: Duration,
+    next: Instant,
+}
+
+impl Due {
+    fn new(every: Duration) -> Due {
+        Due { every, next: Instant::now() + every }
+    }
+
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.next;
+        if due {
+            self.next = now + self.every;
+        }
+        due
+    }
+}
+
+impl Housekeeping {
+    pub fn new(dirs: Arc<LogDirs>) -> Housekeeping {
+        Housekeeping { dirs, asked: Mutex::default(), wake: Condvar::new() }
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the checkpoints at the next opportunity: an offset that must not be forgotten has moved.
+    pub fn checkpoint_soon(&self) {
+        self.asked().checkpoint = true;
+        self.wake.notify_one();
+    }
+
+    pub fn stop(&self) {
+        self.asked().stop = true;
+        self.wake.notify_one();
+    }
+
+    /// Renames a deleted partition's directory and removes it `delay_ms` later.
+    pub fn delete_partition(&self, node: &Arc<Node>, cell: &Cell, topic: &str, index: i32, delay_ms: i64) {
+        let Some(dir) = self.dirs.by_path(&cell.log_dir) else { return };
+        let mut random = crate::controller::random();
+        let unique = Uuid::from_u128((u128::from(random()) << 64) | u128::from(random()));
+        match dir.mark_deleted(topic, index, unique) {
+            Ok(path) => self.asked().doomed.push((node.clock.now_ms() + delay_ms, dir.clone(), path)),
+            Err(fault) => node.log_dir_failed(&cell.log_dir, &fault),
+        }
+    }
+
+    /// Takes a directory offline, loudly and once; its partitions answer with KAFKA_STORAGE_ERROR from now on.
+    pub fn log_dir_failed(&self, node: &Arc<Node>, path: &Path, fault: &dyn std::fmt::Display) {
+        let Some(dir) = self.dirs.by_path(path) else {
+            error!(dir = %path.display(), error = %fault, "a directory failed");
+            return node.fail();
+        };
+        if !self.dirs.take_offline(dir) {
+            return;
+        }
+        error!(dir = %path.display(), error = %fault, "the log directory failed and is offline: its partitions are not served");
+        if self.dirs.all_offline() || path == node.config.metadata_log_dir {
+            error!("no log directory that the node can work with is left: it stops");
+            node.fail();
+        }
+    }
+
+    /// Runs until [`Housekeeping::stop`].
+    pub fn run(&self, node: &Arc<Node>) {
+        let config = &node.config;
+        let mut retention = Due::new(config.log_retention_check_interval);
+        let mut high_watermarks = Due::new(config.replica_high_watermark_checkpoint_interval);
+        let mut recovery_points = Due::new(config.log_flush_offset_checkpoint_interval);
+        let mut producers = Due::new(config.producer_id_expiration_check_interval);
+        let mut written = Written::default();
+        self.find_doomed();
+        loop {
+            let asked = self.asked();
+            let (mut asked, _) = self.wake.wait_timeout(asked, TICK).unwrap_or_else(PoisonError::into_inner);
+            if asked.stop {
+                return;
+            }
+            let checkpoint = std::mem::take(&mut asked.checkpoint);
+            drop(asked);
+            let now_ms = node.clock.now_ms();
+            if retention.is_due() {
+                self.each(node, |cell| clean(cell, now_ms));
+            }
+            if producers.is_due() {
+                self.each(node, |cell| {
+                    cell.lock().log_mut().expire_producers(now_ms);
+                    Ok(())
+                });
+            }
+            self.tick(node, now_ms);
+            self.remove_doomed(now_ms);
+            if checkpoint || recovery_points.is_due() {
+                self.checkpoint(node, &mut written);
+            }
+            if high_watermarks.is_due() {
+                self.checkpoint_high_watermarks(node, &mut written);
+            }
+        }
+    }
+
+    /// What is looked for every second.
+    fn tick(&self, node: &Arc<Node>, now_ms: i64) {
+        for cell in node.partitions.table().cells() {
+            let mut partition = cell.lock();
+            let remove = partition.log_mut().remove_deleted(now_ms);
+            let sync = partition.log().sync_due(now_ms);
+            drop(partition);
+            if let Some(Err(fault)) = remove.map(|r| r.run()) {
+                warn!(topic = %cell.topic, partition = cell.index, error = %fault, "old segments could not be removed");
+            }
+            if sync {
+                node.sync(cell);
+            }
+        }
+    }
+
+    fn each(&self, node: &Arc<Node>, job: impl Fn(&Cell) -> Result<(), storage::Fault>) {
+        for cell in node.partitions.table().cells() {
+            if let Err(fault) = job(cell) {
+                node.log_dir_failed(&cell.log_dir, &fault);
+            }
+        }
+    }
+
+    /// Directories of deleted partitions that an earlier process left behind: nobody can use them any more.
+    fn find_doomed(&self) {
+        for dir in self.dirs.iter() {
+            let found = dir.log_dir.directories().unwrap_or_default();
+            let deleted = found.into_iter().filter(|(_, name)| *name == storage::DirName::Deleted);
+            self.asked().doomed.extend(deleted.map(|(path, _)| (0, dir.clone(), path)));
+        }
+    }
+
+    fn remove_doomed(&self, now_ms: i64) {
+        let due: Vec<_> = self.asked().doomed.extract_if(.., |(at, ..)| *at <= now_ms).collect();
+        for (_, dir, path) in due {
+            match dir.log_dir.remove(&path) {
+                Ok(()) => info!(path = %path.display(), "removed a deleted partition"),
+                Err(fault) => warn!(error = %fault, "a deleted partition could not be removed"),
+            }
+        }
+    }
+
+    /// Writes recovery points and log start offsets of all directories, where they changed.
+    fn checkpoint(&self, node: &Arc<Node>, written: &mut Written) {
+        let recovery_points = |cell: &Cell| Some(cell.lock().log().recovery_point());
+        let log_starts = |cell: &Cell| {
+            let partition = cell.lock();
+            Some(partition.log().log_start_offset()).filter(|start| *start > 0)
+        };
+        self.write(node, Checkpoint::RecoveryPoint, recovery_points, &mut written.recovery_points);
+        self.write(node, Checkpoint::LogStart, log_starts, &mut written.log_starts);
+    }
+
+    fn checkpoint_high_watermarks(&self, node: &Arc<Node>, written: &mut Written) {
+        let high_watermarks = |cell: &Cell| Some(cell.lock().high_watermark());
+        self.write(node, Checkpoint::HighWatermark, high_watermarks, &mut written.high_watermarks);
+    }
+
+    fn write(&self, node: &Arc<Node>, which: Checkpoint, offset: impl Fn(&Cell) -> Option<i64>, written: &mut u64) {
+        let table = node.partitions.table();
+        let offsets: Vec<_> = table.cells().filter_map(|cell| Some((cell, offset(cell)?))).collect();
+        // Most of the time nothing has moved; a sum tells, for offsets only grow.
+        let sum = offsets.iter().fold(offsets.len() as u64, |sum, (_, o)| sum.wrapping_add(*o as u64 + 1));
+        if sum == *written {
+            return;
+        }
+        for dir in self.dirs.iter().filter(|d| !d.is_offline()) {
+            let here = offsets.iter().filter(|(cell, _)| cell.log_dir == dir.path());
+            let offsets: Offsets = here.map(|(cell, o)| ((cell.topic.to_string(), cell.index), *o)).collect();
+            if let Err(fault) = dir.log_dir.write_checkpoint(which, &offsets) {
+                return node.log_dir_failed(dir.path(), &fault);
+            }
+        }
+        *written = sum;
+    }
+
+    /// Closes all logs in order and leaves the marks of a clean shutdown.
+    pub fn close(&self, node: &Arc<Node>) {
+        self.each(node, |cell| {
+            let mut partition = cell.lock();
+            partition.resign();
+            partition.log_mut().close()
+        });
+        let mut written = Written::default();
+        self.checkpoint(node, &mut written);
+        self.checkpoint_high_watermarks(node, &mut written);
+        let epoch = node.broker_epoch();
+        for dir in self.dirs.iter().filter(|d| !d.is_offline()) {
+            if let Err(fault) = dir.log_dir.mark_clean(epoch) {
+                node.log_dir_failed(dir.path(), &fault);
+            }
+        }
+    }
+}
+
+/// What the checkpoint files say, as sums.
+#[derive(Default)]
+struct Written {
+    recovery_points: u64,
+    log_starts: u64,
+    high_watermarks: u64,
+}
+
+fn clean(cell: &Cell, now_ms: i64) -> Result<(), storage::Fault> {
+    let mut partition = cell.lock();
+    let high_watermark = partition.high_watermark();
+    partition.log_mut().roll_if_due(now_ms)?;
+    let deleted = partition.log_mut().retention(now_ms, high_watermark)?;
+    if deleted.segments > 0 {
+        info!(topic = %cell.topic, partition = cell.index, segments = deleted.segments, bytes = deleted.bytes, "retention dropped segments");
+    }
+    Ok(())
+}

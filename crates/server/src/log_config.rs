@@ -1,0 +1,33 @@
+//! A topic's settings as its logs need them.
+
+use metadata::config::TopicConfig;
+use replication::Durability;
+use storage::LogConfig;
+
+/// What a log is told of its topic's settings.
+pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
+    LogConfig {
+        segment_bytes: topic.segment_bytes,
+        segment_ms: topic.segment_ms,
+        segment_jitter_ms: topic.segment_jitter_ms,
+        index_interval_bytes: topic.index_interval_bytes,
+        index_max_bytes: topic.segment_index_bytes,
+        retention_ms: topic.retention_ms.unwrap_or(-1),
+        retention_bytes: topic.retention_bytes.map_or(-1, |b| b as i64),
+        max_message_bytes: topic.max_message_bytes,
+        flush_messages: topic.flush_messages,
+        flush_ms: topic.flush_ms,
+        delete: topic.delete,
+        compact: topic.compact,
+        preallocate: topic.preallocate,
+        file_delete_delay_ms: topic.file_delete_delay_ms,
+        producer_id_expiration_ms,
+        ..LogConfig::default()
+    }
+}
+
+/// `flush.messages=1` means that a record counts only once it is on the disk. Larger numbers are hints for write-back,
+/// as in Kafka.
+pub fn durability(topic: &TopicConfig) -> Durability {
+    if topic.flush_messages <= 1 { Durability::Synced } else { Durability::PageCache }
+}

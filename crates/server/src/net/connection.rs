@@ -1,0 +1,246 @@
+//! One client's connection: reads whatever is there, handles all whole frames of a read together, answers in order.
+//!
+//! Consecutive Produce requests of one read are staged and appended together, so that batches of one partition share a
+//! write (`api/produce.rs`); every other request is handled alone, in its turn. Answers of a read leave with one write.
+//! While nothing of a frame is there, the connection owns no buffer.
+
+use super::buffers::{CHUNK, Chunk};
+use super::output;
+use super::vitals::Registered;
+use crate::api::produce::{self, Staged};
+use crate::api::{self, Close};
+use crate::node::Node;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use wire::ApiKey;
+use wire::codec::Encoder;
+use wire::header::parse_request_header;
+
+/// Buffers larger than this are not held on to between reads.
+const KEPT_OUTPUT: usize = 64 << 10;
+
+/// What handlers may know of the connection.
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The name of the listener that accepted it.
+    pub listener: Arc<str>,
+}
+
+/// What a connection uses while it is busy; pooled, because most connections are idle most of the time.
+pub struct Work {
+    chunk: Chunk,
+    start: usize,
+    end: usize,
+    out: Encoder,
+    produce: Staged,
+}
+
+impl Work {
+    pub fn new(chunk: Chunk) -> Work {
+        Work { chunk, start: 0, end: 0, out: Encoder::new(), produce: Staged::default() }
+    }
+
+    pub fn into_chunk(self) -> Chunk {
+        self.chunk
+    }
+
+    pub fn size(&self) -> usize {
+        self.chunk.len()
+    }
+
+    /// Makes it fit for another connection.
+    pub fn reset(&mut self) {
+        (self.start, self.end) = (0, 0);
+        self.out.clear();
+        if self.out.bytes().len() > KEPT_OUTPUT {
+            self.out = Encoder::new();
+        }
+        self.produce.clear();
+    }
+
+    /// The next whole frame, without its length; or the bytes that the incomplete one needs in all.
+    fn next_frame(&mut self, limit: usize) -> Result<Result<Range<usize>, usize>, Close> {
+        let have = self.end - self.start;
+        if have < 4 {
+            return Ok(Err(4));
+        }
+        let length: [u8; 4] = [0, 1, 2, 3].map(|i| self.chunk[self.start + i]);
+        let length = i32::from_be_bytes(length);
+        let length = usize::try_from(length).ok().filter(|l| *l <= limit).ok_or(Close::FrameLength(length))?;
+        if have < 4 + length {
+            return Ok(Err(4 + length));
+        }
+        let frame = self.start + 4..self.start + 4 + length;
+        self.start = frame.end;
+        Ok(Ok(frame))
+    }
+}
+
+enum Pause {
+    /// Nothing buffered, nothing to read.
+    Idle,
+    /// The client closed.
+    Closed,
+}
+
+/// Serves a connection until it closes.
+pub async fn serve(node: Arc<Node>, mut stream: TcpStream, peer: Peer, registered: Registered) {
+    let mut size = CHUNK;
+    let close = loop {
+        if let Err(e) = stream.readable().await {
+            break Close::Io(e);
+        }
+        let mut work = match node.works.take(size) {
+            Ok(work) => work,
+            Err(e) => break Close::Io(e),
+        };
+        let result = busy(&node, &mut stream, &peer, &registered, &mut work).await;
+        // A connection that had a large frame will have another: it starts with a buffer of that size next time.
+        size = work.size();
+        node.works.put(work);
+        match result {
+            Ok(Pause::Idle) => {}
+            Ok(Pause::Closed) => return drop(registered),
+            Err(close) => break close,
+        }
+    };
+    node.log_close(&peer, &close);
+    drop(registered);
+}
+
+/// Reads and answers until nothing is left to read.
+async fn busy(
+    node: &Arc<Node>,
+    stream: &mut TcpStream,
+    peer: &Peer,
+    registered: &Registered,
+    work: &mut Work,
+) -> Result<Pause, Close> {
+    let limit = node.config.socket_request_max_bytes;
+    let vitals = &registered.vitals;
+    loop {
+        match read(stream, &mut work.chunk[work.end..]).await? {
+            None if work.start == work.end => return Ok(Pause::Idle),
+            None => {
+                stream.readable().await?;
+                continue;
+            }
+            Some(0) if work.start == work.end => return Ok(Pause::Closed),
+            Some(0) => return Err(Close::InsideFrame),
+            Some(n) => {
+                work.end += n;
+                vitals.more(n);
+            }
+        }
+        let before = work.start;
+        let need = loop {
+            let frame = match work.next_frame(limit)? {
+                Ok(frame) => frame,
+                Err(need) => break need,
+            };
+            handle(node, stream, peer, registered, work, frame).await?;
+        };
+        if !work.produce.is_empty() {
+            commit(node, stream, peer, registered, work).await?;
+        }
+        if !work.out.bytes().is_empty() {
+            output::flush(stream, &mut work.out).await?;
+        }
+        if work.start == work.end {
+            vitals.moved();
+            (work.start, work.end) = (0, 0);
+        } else {
+            if work.start != before {
+                vitals.moved();
+            }
+            vitals.partial(work.end - work.start);
+            make_room(node, work, need)?;
+        }
+    }
+}
+
+async fn handle(
+    node: &Arc<Node>,
+    stream: &TcpStream,
+    peer: &Peer,
+    registered: &Registered,
+    work: &mut Work,
+    frame: Range<usize>,
+) -> Result<(), Close> {
+    let bytes = &work.chunk[frame.clone()];
+    let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
+    let key = header.key;
+    if key == ApiKey::Produce as i16 {
+        return produce::stage(node, &header, &work.chunk, frame.start + body..frame.end, &mut work.produce);
+    }
+    if !work.produce.is_empty() {
+        commit(node, stream, peer, registered, work).await?;
+    }
+    if api::may_wait(key) && !work.out.bytes().is_empty() {
+        output::flush(stream, &mut work.out).await?;
+    }
+    let bytes = &work.chunk[frame];
+    let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
+    registered.vitals.waiting(true);
+    let result = Box::pin(api::dispatch(node, peer, &header, &bytes[body..], &mut work.out)).await;
+    registered.vitals.waiting(false);
+    result
+}
+
+/// Appends what was staged, waits for the acknowledgements it asked for, and adds the answers.
+async fn commit(
+    node: &Arc<Node>,
+    stream: &TcpStream,
+    peer: &Peer,
+    registered: &Registered,
+    work: &mut Work,
+) -> Result<(), Close> {
+    let waits = produce::append(node, &mut work.chunk, &mut work.produce);
+    if let Some(wait) = waits {
+        if !work.out.bytes().is_empty() {
+            output::flush(stream, &mut work.out).await?;
+        }
+        registered.vitals.waiting(true);
+        produce::acknowledged(wait, &mut work.produce).await;
+        registered.vitals.waiting(false);
+    }
+    produce::answer(node, &peer.listener, &work.chunk, &mut work.produce, &mut work.out)
+}
+
+/// Moves the incomplete frame to the front, into a larger buffer where it does not fit: twice the size at a time, as
+/// its bytes come, never by its claimed length alone.
+fn make_room(node: &Node, work: &mut Work, need: usize) -> Result<(), Close> {
+    let have = work.end - work.start;
+    let size = work.chunk.len();
+    if need > size && have == size {
+        let mut larger = node.works.chunk((2 * size).min(need.next_power_of_two()))?;
+        larger[..have].copy_from_slice(&work.chunk[work.start..work.end]);
+        node.works.put_chunk(std::mem::replace(&mut work.chunk, larger));
+        (work.start, work.end) = (0, have);
+    } else if work.start > 0 && (work.end == size || work.start + need > size) {
+        work.chunk.copy_within(work.start..work.end, 0);
+        (work.start, work.end) = (0, have);
+    }
+    Ok(())
+}
+
+/// What one read brings; `None` when there is nothing.
+///
+/// `poll_read`, unlike `try_read`, knows that a read that did not fill the buffer emptied the socket, which saves the
+/// system call that would only say so.
+async fn read(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<Option<usize>> {
+    let mut into = ReadBuf::new(into);
+    poll_fn(|cx| match Pin::new(&mut *stream).poll_read(cx, &mut into) {
+        Poll::Ready(Ok(())) => Poll::Ready(Ok(Some(into.filled().len()))),
+        Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+        Poll::Pending => Poll::Ready(Ok(None)),
+    })
+    .await
+}

@@ -1,0 +1,71 @@
+//! Listening sockets: binding, accepting, and the limits on connections.
+
+use super::connection::{self, Peer};
+use super::vitals::Registry;
+use crate::node::Node;
+use socket2::{Domain, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tracing::warn;
+
+/// Connections that the kernel may hold before they are accepted; Kafka's `socket.listen.backlog.size` is 50.
+const BACKLOG: i32 = 1024;
+/// After running out of descriptors or memory, accepting pauses this long.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Binds a listening socket. `IPV6_V6ONLY` stays off for the wildcard, so that `[::]` serves both families as in Java.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Accepts until the node stops.
+pub async fn accept(
+    node: Arc<Node>,
+    name: Arc<str>,
+    listener: std::net::TcpListener,
+    registry: Arc<Registry>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(e) if is_of_one_connection(&e) => continue,
+            Err(e) => {
+                warn!(listener = %name, error = %e, "cannot accept connections for now");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                continue;
+            }
+        };
+        let limits = (node.config.max_connections, node.config.max_connections_per_ip);
+        let Some(registered) = registry.register(&stream, address.ip(), limits.0, limits.1) else {
+            continue; // dropped, which closes it, as Kafka does beyond its limits
+        };
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
+        let peer = Peer { address, listener: name.clone() };
+        tokio::spawn(connection::serve(node.clone(), stream, peer, registered));
+    }
+}
+
+/// Errors that concern the connection that was about to be accepted, not the listener.
+fn is_of_one_connection(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

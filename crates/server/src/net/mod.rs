@@ -1,0 +1,8 @@
+//! Sockets: listeners, connections and their buffers. Knows nothing of what a request means.
+
+pub mod buffers;
+pub mod connection;
+pub mod listener;
+mod output;
+pub mod vitals;
+pub mod works;

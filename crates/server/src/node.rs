@@ -1,0 +1,264 @@
+//! What all rooms of a running broker share.
+
+use crate::clock::Clock;
+use crate::cold_reads::ColdReads;
+use crate::config::BrokerConfig;
+use crate::controller::ControllerHandle;
+use crate::fetch_sessions::FetchSessions;
+use crate::groups::Groups;
+use crate::housekeeping::Housekeeping;
+use crate::internal_topics;
+use crate::metrics::Metrics;
+use crate::net::works::Works;
+use crate::partitions::{Cell, Partitions};
+use crate::producer_ids::ProducerIds;
+use crate::reconciler::Reconciler;
+use arc_swap::ArcSwap;
+use metadata::config::{Layers, TopicConfig, TopicConfigs};
+use metadata::controller::{NewTopic, Refusal};
+use metadata::image::{ConfigResource, Delta, Image};
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+use wire::ErrorCode;
+
+/// A fetch session unused for this long may give its slot away (`min.incremental.fetch.session.eviction.ms`).
+const FETCH_SESSION_EVICTION_MS: i64 = 120_000;
+/// Closed connections are told of at most this often.
+const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+
+/// How a node comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    Running,
+    /// Somebody asked for it.
+    Asked,
+    /// Something it cannot work without failed.
+    Failed,
+}
+
+/// A running broker.
+pub struct Node {
+    pub config: BrokerConfig,
+    pub node_id: i32,
+    pub cluster_id: String,
+    pub clock: Clock,
+    pub controller: ControllerHandle,
+    pub partitions: Partitions,
+    pub fetch_sessions: FetchSessions,
+    pub groups: Groups,
+    pub producer_ids: ProducerIds,
+    pub cold_reads: ColdReads,
+    pub housekeeping: Housekeeping,
+    pub works: Works,
+    pub metrics: Metrics,
+    reconciler: Mutex<Reconciler>,
+    broker_epoch: AtomicI64,
+    image: ArcSwap<Image>,
+    stop: watch::Sender<Stop>,
+    refusals: Throttle,
+}
+
+impl Node {
+    pub fn new(
+        config: BrokerConfig,
+        cluster_id: String,
+        controller: ControllerHandle,
+        reconciler: Reconciler,
+        housekeeping: Housekeeping,
+    ) -> Node {
+        let slots = config.max_incremental_fetch_session_cache_slots;
+        Node {
+            node_id: config.node_id,
+            cluster_id,
+            clock: Clock,
+            controller,
+            partitions: Partitions::default(),
+            fetch_sessions: FetchSessions::new(slots, FETCH_SESSION_EVICTION_MS),
+            groups: Groups::new(&config),
+            producer_ids: ProducerIds::default(),
+            cold_reads: ColdReads::default(),
+            housekeeping,
+            works: Works::default(),
+            metrics: Metrics::new(),
+            reconciler: Mutex::new(reconciler),
+            broker_epoch: AtomicI64::new(-1),
+            image: ArcSwap::from_pointee(Image::default()),
+            stop: watch::channel(Stop::Running).0,
+            refusals: Throttle::new(REFUSALS_EVERY),
+            config,
+        }
+    }
+
+    /// The epoch of this broker's registration; -1 before it.
+    pub fn broker_epoch(&self) -> i64 {
+        self.broker_epoch.load(Ordering::Relaxed)
+    }
+
+    pub fn set_broker_epoch(&self, epoch: i64) {
+        self.broker_epoch.store(epoch, Ordering::Relaxed);
+    }
+
+    /// The cluster's state as this node last applied it.
+    pub fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    /// Takes in a new state: partitions first, so that whoever sees the state finds them.
+    pub fn publish(self: &Arc<Node>, image: Arc<Image>, delta: &Delta) {
+        let commands = broker::reconcile(&image, delta, self.node_id);
+        self.carry_out(image.clone(), commands);
+        self.groups.follow(self, &image, delta);
+    }
+
+    /// Takes in the state that the node begins with.
+    pub fn publish_all(self: &Arc<Node>, image: Arc<Image>) {
+        let commands = broker::reconcile_all(&image, self.node_id);
+        self.carry_out(image.clone(), commands);
+        self.groups.take_up(self, &image);
+    }
+
+    fn carry_out(self: &Arc<Node>, image: Arc<Image>, commands: Vec<broker::Command>) {
+        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner).carry_out(self, &image, commands);
+        self.image.store(image);
+    }
+
+    /// The leader's replica of a partition, when this node has it and `epoch` (-1: any) fits.
+    pub fn leader(&self, topic: &str, partition: i32, epoch: i32) -> Result<Arc<Cell>, ErrorCode> {
+        let table = self.partitions.table();
+        let topic = table.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let cell = topic.cell(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        cell.lock().check_epoch(epoch)?;
+        Ok(cell.clone())
+    }
+
+    /// The layers of this broker's settings.
+    pub fn with_layers<T>(&self, image: &Image, f: impl FnOnce(&Layers<'_>) -> T) -> T {
+        with_layers(&self.config, image, f)
+    }
+
+    /// Has what was appended to `cell` synced, and its high watermark moved.
+    pub fn sync(self: &Arc<Node>, cell: &Arc<Cell>) {
+        crate::sync::sync(self, cell);
+    }
+
+    /// A topic with the broker's defaults.
+    pub fn default_topic(&self, name: &str) -> NewTopic {
+        NewTopic { name: name.to_owned(), num_partitions: -1, replication_factor: -1, ..Default::default() }
+    }
+
+    /// The topic of group state, as the broker's settings have it.
+    pub fn group_offsets_topic(&self) -> NewTopic {
+        let settings = &self.config.offsets_topic;
+        let set = |name: &str, value: String| (name.to_owned(), Some(value));
+        NewTopic {
+            name: internal_topics::GROUP_OFFSETS.to_owned(),
+            num_partitions: settings.num_partitions,
+            replication_factor: settings.replication_factor,
+            assignments: Vec::new(),
+            configs: vec![
+                set("cleanup.policy", "compact".to_owned()),
+                set("compression.type", "producer".to_owned()),
+                set("segment.bytes", settings.segment_bytes.to_string()),
+            ],
+        }
+    }
+
+    /// Creates one topic, or finds that somebody did.
+    pub async fn create_topic(&self, topic: NewTopic) -> Result<(), Refusal> {
+        let results = self.controller.create_topics(vec![topic], false).await.map_err(Refusal::with_default_text)??;
+        match results.into_iter().next() {
+            Some((_, Err(refusal))) if refusal.code != ErrorCode::TopicAlreadyExists => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+
+    /// A log directory cannot be used any more. Without another one, or without the metadata log, the node stops.
+    pub fn log_dir_failed(self: &Arc<Node>, dir: &Path, fault: &dyn std::fmt::Display) {
+        self.housekeeping.log_dir_failed(self, dir, fault);
+    }
+
+    /// Stops the node, because it cannot go on.
+    pub fn fail(&self) {
+        self.stop.send_replace(Stop::Failed);
+    }
+
+    /// Stops the node in order.
+    pub fn ask_to_stop(&self) {
+        self.stop.send_if_modified(|stop| {
+            let running = *stop == Stop::Running;
+            if running {
+                *stop = Stop::Asked;
+            }
+            running
+        });
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow() != Stop::Running
+    }
+
+    pub fn stop_state(&self) -> Stop {
+        *self.stop.borrow()
+    }
+
+    /// Completes when the node is to stop.
+    pub async fn stopped(&self) -> Stop {
+        let mut stop = self.stop.subscribe();
+        match stop.wait_for(|s| *s != Stop::Running).await {
+            Ok(stop) => *stop,
+            Err(_) => Stop::Failed,
+        }
+    }
+
+    /// Says why a connection was closed, at most a few times a second: anybody can send garbage.
+    pub fn log_close(&self, peer: &crate::net::connection::Peer, close: &crate::api::Close) {
+        if close.is_ordinary() {
+            debug!(peer = %peer.address, listener = %peer.listener, "connection ended: {close}");
+        } else {
+            self.metrics.refused_connection();
+            if let Some(unsaid) = self.refusals.admit() {
+                warn!(peer = %peer.address, listener = %peer.listener, unsaid, "connection closed: {close}");
+            }
+        }
+    }
+}
+
+/// The layers of a broker's settings, as the file and the cluster's state have them.
+pub fn with_layers<T>(config: &BrokerConfig, image: &Image, f: impl FnOnce(&Layers<'_>) -> T) -> T {
+    let own = image.configs.get(&ConfigResource::broker(config.node_id)).map(|s| &**s);
+    let default = image.configs.get(&ConfigResource::default_broker()).map(|s| &**s);
+    f(&Layers { dynamic_broker: &own, dynamic_default: &default, fixed: &config.file })
+}
+
+/// A topic's settings, all layers counted in.
+pub fn topic_config(configs: &mut TopicConfigs, config: &BrokerConfig, image: &Image, topic: &str) -> Arc<TopicConfig> {
+    let own = image.configs.get(&ConfigResource::topic(topic)).map(|s| &**s);
+    with_layers(config, image, |layers| configs.get(&own, layers))
+}
+
+/// Lets one event through in a while, and counts those that were held back.
+struct Throttle {
+    every: Duration,
+    state: Mutex<(Option<Instant>, u64)>,
+}
+
+impl Throttle {
+    fn new(every: Duration) -> Throttle {
+        Throttle { every, state: Mutex::default() }
+    }
+
+    /// `Some` lets the event through, with how many before it were not.
+    fn admit(&self) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0.is_some_and(|last| last.elapsed() < self.every) {
+            state.1 += 1;
+            return None;
+        }
+        state.0 = Some(Instant::now());
+        Some(std::mem::take(&mut state.1))
+    }
+}

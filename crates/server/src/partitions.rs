@@ -1,0 +1,126 @@
+//! The partitions that this node holds, found by topic name or id.
+//!
+//! Readers take a snapshot and never block; `server/reconcile` publishes a new table when the cluster's state changes.
+//! Tables share structure, so a change costs what changed.
+
+use arc_swap::ArcSwap;
+use metadata::config::TopicConfig;
+use replication::{Partition, Role};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wire::Uuid;
+
+/// One partition held here. The lock is never held across anything that waits.
+pub struct Cell {
+    pub topic: Arc<str>,
+    pub topic_id: Uuid,
+    pub index: i32,
+    /// The log directory that holds it.
+    pub log_dir: PathBuf,
+    state: Mutex<Partition>,
+    /// Whether a sync of this partition is under way (group commit: whoever comes meanwhile shares the next one).
+    pub syncing: std::sync::atomic::AtomicBool,
+}
+
+impl Cell {
+    pub fn new(topic: Arc<str>, topic_id: Uuid, index: i32, log_dir: PathBuf, partition: Partition) -> Cell {
+        Cell { topic, topic_id, index, log_dir, state: Mutex::new(partition), syncing: Default::default() }
+    }
+
+    /// A panic under the lock is a bug that ended its task; the log itself stays consistent after every call.
+    pub fn lock(&self) -> MutexGuard<'_, Partition> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leader's epoch, when this node leads.
+    pub fn leads(&self) -> Option<i32> {
+        match self.lock().role() {
+            Role::Leader { epoch } => Some(epoch),
+            Role::Follower { .. } => None,
+        }
+    }
+}
+
+/// What a topic's traffic amounts to, for the metrics.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    pub messages_in: AtomicU64,
+    pub bytes_in: AtomicU64,
+    pub bytes_out: AtomicU64,
+    pub produce_requests: AtomicU64,
+    pub failed_produce_requests: AtomicU64,
+    pub fetch_requests: AtomicU64,
+    pub failed_fetch_requests: AtomicU64,
+}
+
+/// A topic as this node sees it. Replaced, never changed.
+#[derive(Clone)]
+pub struct Topic {
+    pub name: Arc<str>,
+    pub id: Uuid,
+    pub config: Arc<TopicConfig>,
+    pub traffic: Arc<Traffic>,
+    /// By partition index; `None` where another node holds it.
+    pub partitions: Vec<Option<Arc<Cell>>>,
+}
+
+impl Topic {
+    pub fn cell(&self, index: i32) -> Option<&Arc<Cell>> {
+        self.partitions.get(usize::try_from(index).ok()?)?.as_ref()
+    }
+}
+
+/// One state of the table.
+#[derive(Clone, Default)]
+pub struct Table {
+    by_name: imbl::HashMap<Arc<str>, Arc<Topic>>,
+    by_id: imbl::HashMap<Uuid, Arc<Topic>>,
+}
+
+impl Table {
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.by_name.get(name)
+    }
+
+    pub fn by_id(&self, id: &Uuid) -> Option<&Arc<Topic>> {
+        self.by_id.get(id)
+    }
+
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.by_name.values()
+    }
+
+    pub fn cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
+        self.topics().flat_map(|t| t.partitions.iter().flatten())
+    }
+
+    pub fn insert(&mut self, topic: Arc<Topic>) {
+        self.by_id.insert(topic.id, topic.clone());
+        self.by_name.insert(topic.name.clone(), topic);
+    }
+
+    pub fn remove(&mut self, id: &Uuid) -> Option<Arc<Topic>> {
+        let topic = self.by_id.remove(id)?;
+        // A topic made again under the same name has replaced the entry already.
+        if self.by_name.get(&topic.name).is_some_and(|t| t.id == *id) {
+            self.by_name.remove(&topic.name);
+        }
+        Some(topic)
+    }
+}
+
+/// The current table.
+#[derive(Default)]
+pub struct Partitions(ArcSwap<Table>);
+
+impl Partitions {
+    pub fn table(&self) -> arc_swap::Guard<Arc<Table>> {
+        self.0.load()
+    }
+
+    /// Only reconcile publishes, so nothing is lost between reading a table and publishing its successor.
+    pub fn publish(&self, table: Table) {
+        self.0.store(Arc::new(table));
+    }
+}

@@ -1,0 +1,168 @@
+//! Carries out what a change of the cluster's state means for this node's partitions (`broker::reconcile`).
+
+use crate::log_config::durability;
+use crate::log_dirs::{LogDirs, OpenedLog};
+use crate::node::{Node, topic_config};
+use crate::partitions::{Cell, Table, Topic, Traffic};
+use broker::{Command, Role};
+use metadata::config::TopicConfigs;
+use metadata::image::{self, Image};
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use storage::Fault;
+use tracing::error;
+use wire::Uuid;
+
+/// Opens and closes partitions. One owner: commands are carried out one after the other.
+pub struct Reconciler {
+    pub dirs: Arc<LogDirs>,
+    configs: TopicConfigs,
+    /// Logs that were opened before the node began to run.
+    opened: HashMap<(Uuid, i32), OpenedLog>,
+}
+
+impl Reconciler {
+    pub fn new(dirs: Arc<LogDirs>) -> Reconciler {
+        Reconciler { dirs, configs: TopicConfigs::default(), opened: HashMap::new() }
+    }
+
+    /// Logs that were opened ahead of the commands to hold them.
+    pub fn opened(&mut self, logs: Vec<((Uuid, i32), OpenedLog)>) {
+        self.opened.extend(logs);
+    }
+
+    pub fn carry_out(&mut self, node: &Arc<Node>, image: &Image, commands: Vec<Command>) {
+        if commands.is_empty() {
+            return;
+        }
+        let mut table = Table::clone(&node.partitions.table());
+        let mut changed_dirs = BTreeSet::new();
+        for command in commands {
+            match command {
+                Command::Know { topic } => self.know(node, image, &mut table, &topic),
+                Command::Hold { topic, partition, directory, role } => {
+                    self.hold(node, &mut table, &mut changed_dirs, &topic, partition, directory, role);
+                }
+                Command::Drop { topic, topic_id, partition } => {
+                    drop_partition(node, &mut table, &topic, topic_id, partition);
+                }
+                Command::Forget { topic_id, .. } => drop(table.remove(&topic_id)),
+                Command::Configure { topic } => self.configure(node, image, &mut table, &topic),
+                Command::ConfigureAll => {
+                    self.configs = TopicConfigs::default();
+                    let names: Vec<_> = table.topics().map(|t| t.name.clone()).collect();
+                    names.iter().for_each(|name| self.configure(node, image, &mut table, name));
+                }
+            }
+        }
+        // New directories must be durable before anything in them is acknowledged.
+        for path in changed_dirs {
+            if let Some(dir) = self.dirs.by_path(&path)
+                && let Err(fault) = dir.log_dir.sync()
+            {
+                node.log_dir_failed(&path, &fault);
+            }
+        }
+        node.partitions.publish(table);
+    }
+
+    fn config(&mut self, node: &Node, image: &Image, topic: &str) -> Arc<metadata::config::TopicConfig> {
+        topic_config(&mut self.configs, &node.config, image, topic)
+    }
+
+    fn know(&mut self, node: &Node, image: &Image, table: &mut Table, topic: &image::Topic) {
+        let known = table.by_id(&topic.id).cloned();
+        let mut partitions = known.as_ref().map(|t| t.partitions.clone()).unwrap_or_default();
+        let count = topic.partitions.len();
+        if known.is_some() && partitions.len() >= count {
+            return;
+        }
+        partitions.resize(count, None);
+        let config = known.as_ref().map_or_else(|| self.config(node, image, &topic.name), |t| t.config.clone());
+        let traffic = known.map_or_else(|| Arc::new(Traffic::default()), |t| t.traffic.clone());
+        table.insert(Arc::new(Topic { name: topic.name.clone(), id: topic.id, config, traffic, partitions }));
+    }
+
+    #[allow(clippy::too_many_arguments)] // one command's fields, and where they go
+    fn hold(
+        &mut self,
+        node: &Arc<Node>,
+        table: &mut Table,
+        changed_dirs: &mut BTreeSet<PathBuf>,
+        topic: &image::Topic,
+        index: i32,
+        directory: Uuid,
+        role: Role,
+    ) {
+        let Some(entry) = table.by_id(&topic.id).cloned() else { return };
+        let cell = match entry.cell(index) {
+            Some(cell) => cell.clone(),
+            None => {
+                let opened = self.opened.remove(&(topic.id, index)).map(Ok);
+                let opened = opened
+                    .unwrap_or_else(|| self.dirs.open_log(topic, index, directory, &entry.config, node.clock.now_ms()));
+                let opened = match opened {
+                    Ok(opened) => opened,
+                    Err(fault) => {
+                        error!(topic = %topic.name, partition = index, error = %fault, "the partition cannot be opened");
+                        return;
+                    }
+                };
+                if opened.is_new {
+                    changed_dirs.insert(opened.dir.path().to_owned());
+                }
+                let dir = opened.dir.path().to_owned();
+                let cell = Arc::new(Cell::new(topic.name.clone(), topic.id, index, dir, opened.partition));
+                let mut entry = Topic::clone(&entry);
+                entry.partitions[index as usize] = Some(cell.clone());
+                table.insert(Arc::new(entry));
+                cell
+            }
+        };
+        if let Err(fault) = set_role(&cell, role) {
+            node.log_dir_failed(&cell.log_dir, &fault);
+        }
+    }
+
+    fn configure(&mut self, node: &Node, image: &Image, table: &mut Table, name: &str) {
+        let Some(topic) = table.by_name(name).cloned() else { return };
+        let config = self.config(node, image, name);
+        if *config == *topic.config {
+            return;
+        }
+        let log_config = self.dirs.log_config(&config);
+        for cell in topic.partitions.iter().flatten() {
+            let mut partition = cell.lock();
+            partition.log_mut().set_config(log_config.clone());
+            partition.set_durability(durability(&config));
+        }
+        table.insert(Arc::new(Topic { config, ..Topic::clone(&topic) }));
+    }
+}
+
+fn set_role(cell: &Cell, role: Role) -> Result<(), Fault> {
+    let mut partition = cell.lock();
+    match role {
+        Role::Leader { epoch } => partition.lead(epoch),
+        Role::Follower { leader, epoch } => {
+            partition.follow(leader, epoch);
+            Ok(())
+        }
+    }
+}
+
+fn drop_partition(node: &Arc<Node>, table: &mut Table, topic: &str, id: Uuid, index: i32) {
+    let Some(entry) = table.by_id(&id) else { return };
+    let Some(cell) = entry.cell(index).cloned() else { return };
+    let mut entry = Topic::clone(entry);
+    entry.partitions[index as usize] = None;
+    let delay_ms = entry.config.file_delete_delay_ms;
+    table.insert(Arc::new(entry));
+    let mut partition = cell.lock();
+    partition.resign();
+    // Whoever still holds the cell must not write to files that are on their way out.
+    partition.log_mut().fail(Fault::new("use", cell.log_dir.join(topic), &std::io::ErrorKind::NotFound.into()));
+    drop(partition);
+    node.housekeeping.delete_partition(node, &cell, topic, index, delay_ms);
+}

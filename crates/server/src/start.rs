@@ -1,0 +1,492 @@
+//! How a node comes up and goes down.
+//!
+//! Up: bind, lock the log directories, read the metadata log, check that everything in it can be served, open the
+//! partitions' logs; only then is anything written. Register, unfence, accept. Down: stop accepting, hand over, drain,
+//! close the logs, leave the marks of a clean shutdown; each step has a deadline.
+
+use crate::clock::Clock;
+use crate::config::{self, BrokerConfig};
+use crate::controller::{self, random};
+use crate::housekeeping::Housekeeping;
+use crate::log_dirs::{LogDirs, OpenedLog};
+use crate::net::listener;
+use crate::net::vitals::Registry;
+use crate::node::{Node, Stop};
+use crate::reconciler::Reconciler;
+use crate::{StartArgs, logging, takeover};
+use metadata::controller::{
+    BrokerHeartbeat, BrokerRegistration, Command, NodeSettings, Reply, default_bootstrap_records,
+};
+use metadata::image::{ControllerRegistration, Endpoint, Image, SupportedFeature, features};
+use metadata::quorum::{self, Format, MetadataNode, MetadataOptions, Opened, Voter};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use storage::{Disk, FdBudget, LogDir, MetaProperties, RealDisk, Shutdown};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+use wire::Uuid;
+
+/// Descriptors kept for connections and everything that is not a log.
+const RESERVED_FDS: u64 = 512;
+/// How long clients' open requests may take once the node stops.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How often idle connections and overdue frames are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// See [`crate::main`].
+pub fn main(args: StartArgs) -> ExitCode {
+    let started = Instant::now();
+    logging::init();
+    let config = match config::load(args.properties_file.as_deref(), &args.overrides) {
+        Ok(config) => config,
+        Err(e) => return refuse(&e),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return refuse(&e),
+    };
+    let code = runtime.block_on(async {
+        match run(config, started).await {
+            Ok(Stop::Failed) => ExitCode::FAILURE,
+            Ok(_) => ExitCode::SUCCESS,
+            Err(e) => refuse(&*e),
+        }
+    });
+    runtime.shutdown_timeout(DRAIN);
+    code
+}
+
+/// Says why the start fails, where whoever started it looks.
+fn refuse(reason: &dyn std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "Klamm does not start: {reason}");
+    ExitCode::FAILURE
+}
+
+struct Bound {
+    name: Arc<str>,
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure> {
+    let fds = raise_fd_limit();
+    let bound = bind(&mut config)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let dirs = lock(&disk, &config, &boot_id)?;
+    let identity = identify(&disk, &config, dirs)?;
+    let opened = open_metadata(&disk, &config, &identity, &fds)?;
+    takeover::check(opened.image())?;
+    let (clock, cluster_id) = (Clock, identity.cluster_id.clone());
+    let shutdown = identity.shutdown();
+    let previous_epoch = identity.previous_broker_epoch(opened.image(), config.node_id);
+    let log_dir_ids: Vec<Uuid> = identity.dirs.iter().map(|(id, _)| *id).collect();
+    let dirs = Arc::new(LogDirs::new(disk, identity.dirs, fds, config.producer_id_expiration_ms)?);
+    let logs = open_logs(&dirs, &config, opened.image(), clock.now_ms())?;
+    for dir in dirs.iter() {
+        dir.log_dir.begin(&boot_id)?;
+    }
+    let metadata = opened.activate(clock.now_ms())?;
+    let (handle, requests) = controller::queue();
+    let mut reconciler = Reconciler::new(dirs.clone());
+    reconciler.opened(logs);
+    let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, Housekeeping::new(dirs.clone())));
+    node.publish_all(metadata.image().clone());
+    dirs.put_aside_unknown();
+    let controller = {
+        let node = node.clone();
+        std::thread::Builder::new()
+            .name("controller".into())
+            .spawn(move || controller::run(&node, metadata, requests))?
+    };
+    register(&node, log_dir_ids, previous_epoch).await?;
+    let housekeeping = {
+        let node = node.clone();
+        std::thread::Builder::new().name("housekeeping".into()).spawn(move || node.housekeeping.run(&node))?
+    };
+    let registry = Registry::new();
+    let mut accepting = tokio::task::JoinSet::new();
+    for b in bound.iter() {
+        let listener = b.listener.try_clone()?;
+        accepting.spawn(listener::accept(node.clone(), b.name.clone(), listener, registry.clone()));
+    }
+    spawn_sweeper(&node, &registry);
+    banner(&node, &bound, shutdown, started);
+    let stop = wait_for_stop(&node).await?;
+    info!("stopping");
+    accepting.shutdown().await;
+    drop(bound);
+    controlled_shutdown(&node).await;
+    drain(&registry).await;
+    node.controller.stop().await;
+    node.housekeeping.stop();
+    // Both threads end by themselves now; what they still write is part of an orderly end.
+    let metadata = controller.join().map_err(|_| "the controller's thread panicked")?;
+    housekeeping.join().map_err(|_| "the housekeeping thread panicked")?;
+    metadata.close()?;
+    node.housekeeping.close(&node);
+    info!("stopped");
+    Ok(if stop == Stop::Failed { stop } else { node.stop_state() })
+}
+
+/// Raises the limit on open files as far as it goes, and gives the logs their share.
+fn raise_fd_limit() -> Arc<FdBudget> {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let current = current.unwrap_or(1 << 20);
+    let logs = current.saturating_sub(RESERVED_FDS).max(current / 2) / 2;
+    info!(
+        open_files = current,
+        for_logs = logs,
+        "descriptors: the logs keep at most their share open, the rest is for connections (ulimit -n raises it)"
+    );
+    FdBudget::new(logs as usize)
+}
+
+/// Binds all listeners, before anything else: a port that is taken is the commonest mistake.
+fn bind(config: &mut BrokerConfig) -> Result<Vec<Bound>, Failure> {
+    let mut bound: Vec<Bound> = Vec::new();
+    for at in 0..config.listeners.len() {
+        let configured = config.listeners[at].clone();
+        let name: Arc<str> = configured.name.as_str().into();
+        let mut port = configured.port;
+        let first = bound.len();
+        for mut address in configured.addresses()? {
+            address.set_port(port);
+            match listener::bind(address) {
+                Ok(listener) => {
+                    let address = listener.local_addr()?;
+                    port = address.port();
+                    bound.push(Bound { name: name.clone(), listener, address });
+                }
+                // A machine without IPv6, or without IPv4: the other family does.
+                Err(e) if is_missing_family(&e) && configured.addresses()?.len() > 1 => {}
+                Err(e) => return Err(format!("Socket server failed to bind to {address}: {e}.").into()),
+            }
+        }
+        if bound.len() == first {
+            return Err(format!("Socket server failed to bind to {configured}: no such address here.").into());
+        }
+        config.listeners[at].port = port;
+        for advertised in config.advertised.iter_mut().filter(|a| a.listener == configured.name && a.port == 0) {
+            advertised.port = port;
+        }
+    }
+    Ok(bound)
+}
+
+fn is_missing_family(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::AddrNotAvailable
+        || e.kind() == io::ErrorKind::Unsupported
+        || e.raw_os_error() == Some(97)
+}
+
+/// Locks every directory of `log.dirs`, and the metadata log's own where it has one.
+fn lock(disk: &Arc<dyn Disk>, config: &BrokerConfig, boot_id: &str) -> Result<Vec<LogDir>, Failure> {
+    let mut paths: Vec<&Path> = config.log_dirs.iter().map(|p| p.as_path()).collect();
+    if !paths.contains(&config.metadata_log_dir.as_path()) {
+        paths.push(&config.metadata_log_dir);
+    }
+    paths.into_iter().map(|path| Ok(LogDir::open(disk.clone(), path, boot_id)?)).collect()
+}
+
+/// Whose directories these are.
+struct Identity {
+    cluster_id: String,
+    dirs: Vec<(Uuid, LogDir)>,
+    metadata_dir_id: Uuid,
+}
+
+impl Identity {
+    /// The worst of how the directories were left.
+    fn shutdown(&self) -> Shutdown {
+        let all = |s| self.dirs.iter().all(|(_, d)| d.shutdown() == s);
+        match () {
+            () if all(Shutdown::Clean) => Shutdown::Clean,
+            () if self.dirs.iter().any(|(_, d)| d.shutdown() == Shutdown::PowerCut) => Shutdown::PowerCut,
+            () => Shutdown::Killed,
+        }
+    }
+
+    /// The epoch under which everything acknowledged is known to be here still (KIP-966). A kill loses nothing that was
+    /// written, as long as the machine went on.
+    fn previous_broker_epoch(&self, image: &Image, node_id: i32) -> i64 {
+        match self.shutdown() {
+            Shutdown::Clean => {
+                self.dirs.iter().map(|(_, d)| d.clean_shutdown_broker_epoch().unwrap_or(-1)).min().unwrap_or(-1)
+            }
+            Shutdown::Killed => image.cluster.broker(node_id).map_or(-1, |b| b.epoch),
+            Shutdown::PowerCut => -1,
+        }
+    }
+}
+
+/// Checks that the directories belong together and to this node; formats new ones where this node may.
+fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) -> Result<Identity, Failure> {
+    let mut cluster_id: Option<String> = None;
+    for dir in &dirs {
+        let (Some(meta), path) = (dir.meta(), dir.path().display()) else { continue };
+        if let Some(id) = meta.node_id.filter(|id| *id != config.node_id) {
+            return Err(format!(
+                "Configured node.id `{}` doesn't match stored node.id `{id}` in meta.properties of {path}. If you moved your \
+                 data, make sure that node.id matches; to start over, use another log.dirs.",
+                config.node_id
+            )
+            .into());
+        }
+        match (&cluster_id, &meta.cluster_id) {
+            (Some(one), Some(other)) if one != other => {
+                return Err(format!("{path} belongs to cluster {other}, the other directories to {one}").into());
+            }
+            (None, Some(id)) => cluster_id = Some(id.clone()),
+            _ => {}
+        }
+        if meta.version == 0 {
+            return Err(format!(
+                "{path} was written by a broker that used ZooKeeper (meta.properties has version 0): its topics are in \
+                 ZooKeeper, not in the directory. Migrate the cluster to KRaft first, or use another log.dirs."
+            )
+            .into());
+        }
+    }
+    if cluster_id.is_none() && !config.roles.embedded {
+        return Err(format!(
+            "No `meta.properties` found in {} (have you run `kafka-storage.sh format` to format it?). A node with process.roles \
+             never formats itself: a voter that lost its disk would vote twice.",
+            config.metadata_log_dir.display()
+        )
+        .into());
+    }
+    let mut random = random();
+    let mut uuid = || Uuid::from_u128((u128::from(random()) << 64) | u128::from(random()));
+    let is_new = cluster_id.is_none();
+    let cluster_id = cluster_id.unwrap_or_else(|| uuid().to_string());
+    let now_ms = Clock.now_ms();
+    let ids: Vec<Uuid> = dirs.iter().map(|d| d.meta().and_then(|m| m.directory_id).unwrap_or_else(&mut uuid)).collect();
+    let at = dirs.iter().position(|d| d.path() == config.metadata_log_dir).unwrap_or(0);
+    if is_new {
+        let voter = Voter { id: config.node_id, directory_id: ids[at], endpoints: Vec::new() };
+        let format = Format { voter: Some(voter), bootstrap: default_bootstrap_records() };
+        quorum::format(&**disk, &config.metadata_log_dir, &format, now_ms)?;
+    }
+    // The metadata log's directory last: without its meta.properties a crash in between formats again.
+    let order = (0..dirs.len()).filter(|i| *i != at).chain([at]);
+    for i in order {
+        if dirs[i].meta().is_none_or(|m| m.directory_id.is_none()) {
+            let meta = MetaProperties {
+                version: 1,
+                cluster_id: Some(cluster_id.clone()),
+                node_id: Some(config.node_id),
+                directory_id: Some(ids[i]),
+            };
+            dirs[i].write_meta(&meta, now_ms)?;
+        }
+    }
+    let metadata_dir_id = ids[at];
+    Ok(Identity { cluster_id, dirs: ids.into_iter().zip(dirs).collect(), metadata_dir_id })
+}
+
+fn open_metadata(
+    disk: &Arc<dyn Disk>,
+    config: &BrokerConfig,
+    identity: &Identity,
+    fds: &Arc<FdBudget>,
+) -> Result<Opened, Failure> {
+    let log = &config.metadata_log;
+    let options = MetadataOptions {
+        static_voters: config.static_voters(),
+        settings: NodeSettings { node_id: config.node_id, file: config.file.clone() },
+        session_timeout_ms: config.broker_session_timeout.as_millis() as i64,
+        shutdown: identity.shutdown(),
+        fds: fds.clone(),
+        segment_bytes: log.segment_bytes,
+        segment_ms: log.segment_ms,
+        snapshot_bytes: log.max_record_bytes_between_snapshots,
+        snapshot_interval_ms: log.max_snapshot_interval.map_or(0, |d| d.as_millis() as i64),
+        ..MetadataOptions::new(
+            config.metadata_log_dir.clone(),
+            identity.cluster_id.clone(),
+            config.node_id,
+            identity.metadata_dir_id,
+        )
+    };
+    Ok(MetadataNode::open(disk.clone(), options)?)
+}
+
+type Logs = Vec<((Uuid, i32), OpenedLog)>;
+
+/// Opens the logs of all partitions that this node holds, on as many threads as there are processors, and checks that
+/// nothing in them needs what is not there.
+fn open_logs(dirs: &Arc<LogDirs>, config: &BrokerConfig, image: &Image, now_ms: i64) -> Result<Logs, Failure> {
+    let work: Vec<_> = image
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(move |(index, p)| (topic, *index, p)))
+        .filter_map(|(topic, index, p)| Some((topic, index, p.directory_of(config.node_id)?)))
+        .collect();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(work.len().max(1));
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let configs = std::sync::Mutex::new(metadata::config::TopicConfigs::default());
+    let open = || -> Result<Logs, Failure> {
+        let mut logs = Vec::new();
+        while let Some((topic, index, directory)) = work.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            let settings = {
+                let mut configs = configs.lock().map_err(|_| "another thread panicked")?;
+                crate::node::topic_config(&mut configs, config, image, &topic.name)
+            };
+            let log = dirs.open_log(topic, *index, *directory, &settings, now_ms)?;
+            takeover::check_log(&topic.name, *index, log.partition.log())?;
+            logs.push(((topic.id, *index), log));
+        }
+        Ok(logs)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(open)).collect();
+        let mut all = Vec::with_capacity(work.len());
+        for thread in threads {
+            all.extend(thread.join().map_err(|_| "a thread that opened logs panicked")??);
+        }
+        Ok(all)
+    })
+}
+
+/// Makes this node known to the cluster and ready to lead.
+async fn register(node: &Arc<Node>, log_dirs: Vec<Uuid>, previous_broker_epoch: i64) -> Result<(), Failure> {
+    let mut random = random();
+    let incarnation_id = Uuid::from_u128((u128::from(random()) << 64) | u128::from(random()));
+    let config = &node.config;
+    let features: Vec<SupportedFeature> = features::SUPPORTED
+        .iter()
+        .map(|(name, min, max)| SupportedFeature { name: (*name).into(), min: *min, max: *max })
+        .collect();
+    let endpoint =
+        |name: &str, host: &str, port| Endpoint { name: name.into(), host: host.into(), port, security_protocol: 0 };
+    let controller = ControllerRegistration {
+        id: node.node_id,
+        incarnation_id,
+        zk_migration_ready: false,
+        endpoints: config
+            .controller_listeners
+            .iter()
+            .map(|l| endpoint(&l.name, if l.host.is_empty() { "localhost" } else { &l.host }, l.port))
+            .collect(),
+        features: features.clone(),
+    };
+    node.controller.submit(Command::RegisterController(controller)).await.map_err(|e| e.name())?;
+    let registration = BrokerRegistration {
+        broker_id: node.node_id,
+        cluster_id: node.cluster_id.clone(),
+        incarnation_id,
+        endpoints: config.advertised.iter().map(|a| endpoint(&a.listener, &a.host, a.port)).collect(),
+        features,
+        rack: config.rack.clone(),
+        is_migrating_zk_broker: false,
+        log_dirs,
+        previous_broker_epoch,
+    };
+    let reply = node.controller.submit(Command::RegisterBroker(registration)).await.map_err(|e| e.name())?;
+    let Reply::RegisterBroker(registered) = reply else { return Err("the controller gave another reply".into()) };
+    let epoch = registered.map_err(|r| r.message.unwrap_or_else(|| r.code.name().to_owned()))?;
+    node.set_broker_epoch(epoch);
+    let heartbeat = heartbeat(node, false).await?;
+    match heartbeat.is_fenced {
+        false => Ok(()),
+        true => Err("the controller keeps this broker fenced".into()),
+    }
+}
+
+async fn heartbeat(node: &Node, want_shut_down: bool) -> Result<metadata::controller::HeartbeatReply, Failure> {
+    let heartbeat = BrokerHeartbeat {
+        broker_id: node.node_id,
+        broker_epoch: node.broker_epoch(),
+        current_metadata_offset: node.image().offset,
+        want_shut_down,
+        ..Default::default()
+    };
+    match node.controller.submit(Command::Heartbeat(heartbeat)).await.map_err(|e| e.name())? {
+        Reply::Heartbeat(reply) => Ok(reply.map_err(|r| r.message.unwrap_or_else(|| r.code.name().to_owned()))?),
+        _ => Err("the controller gave another reply".into()),
+    }
+}
+
+fn spawn_sweeper(node: &Arc<Node>, registry: &Arc<Registry>) {
+    let (node, registry) = (node.clone(), registry.clone());
+    tokio::spawn(async move {
+        let idle = node.config.connections_max_idle.unwrap_or(Duration::MAX);
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            registry.sweep(idle);
+        }
+    });
+}
+
+/// Tells whoever started it where everything is.
+fn banner(node: &Node, bound: &[Bound], shutdown: Shutdown, started: Instant) {
+    let config = &node.config;
+    let dirs: Vec<String> = config.log_dirs.iter().map(|d| d.display().to_string()).collect();
+    let listeners: Vec<String> = bound.iter().map(|b| format!("{}://{}", b.name, b.address)).collect();
+    let file = config.path.as_ref().map_or_else(|| "none: the defaults".to_owned(), |p| p.display().to_string());
+    let partitions = node.partitions.table().cells().count();
+    let left = match shutdown {
+        Shutdown::Clean => "",
+        Shutdown::Killed => ", recovered after a kill",
+        Shutdown::PowerCut => ", recovered from the last checkpoints",
+    };
+    let _ = writeln!(
+        io::stdout(),
+        "Klamm {VERSION}, speaks Kafka 4.3: node {} of cluster {}\n  data       {}  ({partitions} partitions{left})\n  \
+         config     {file}\n  listeners  {}\n  ready after {:.0} ms",
+        node.node_id,
+        node.cluster_id,
+        dirs.join(", "),
+        listeners.join(", "),
+        started.elapsed().as_secs_f64() * 1000.0
+    );
+    for remark in &config.remarks {
+        warn!("{remark}");
+    }
+}
+
+async fn wait_for_stop(node: &Arc<Node>) -> Result<Stop, Failure> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => node.ask_to_stop(),
+        _ = int.recv() => node.ask_to_stop(),
+        _ = node.stopped() => {}
+    }
+    Ok(node.stop_state())
+}
+
+/// Hands over what this node leads. Alone, there is nobody to hand over to, but the state says that the end was orderly.
+async fn controlled_shutdown(node: &Node) {
+    for want_shut_down in [true, true] {
+        match tokio::time::timeout(DRAIN, heartbeat(node, want_shut_down)).await {
+            Ok(Ok(reply)) if reply.should_shut_down => return,
+            Ok(Ok(_)) => {}
+            Ok(Err(e)) => return error!(error = %e, "no controlled shutdown"),
+            Err(_) => return error!("no controlled shutdown: the controller did not answer"),
+        }
+    }
+}
+
+/// Gives clients the time to read their answers, then ends what is left.
+async fn drain(registry: &Arc<Registry>) {
+    let until = Instant::now() + DRAIN;
+    registry.close_reading();
+    while registry.len() > 0 && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    registry.close_all();
+}

@@ -1,0 +1,38 @@
+//! Group commit: syncs partitions whose records count only once they are on the disk.
+//!
+//! One sync of a partition is under way at a time; everything appended meanwhile shares the next one.
+
+use crate::node::Node;
+use crate::partitions::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::task::spawn_blocking;
+
+/// Sees to it that what was appended to `cell` so far gets synced and its high watermark moves.
+pub fn sync(node: &Arc<Node>, cell: &Arc<Cell>) {
+    if cell.syncing.swap(true, Ordering::AcqRel) {
+        return; // whoever syncs now looks again before it stops
+    }
+    let (node, cell) = (node.clone(), cell.clone());
+    spawn_blocking(move || {
+        loop {
+            while let Some(request) = cell.lock().sync_request() {
+                match request.run() {
+                    Ok(()) => cell.lock().synced(request.offset()),
+                    Err(error) => {
+                        // A failed sync is final: what the kernel dropped cannot be synced again (fsyncgate).
+                        cell.lock().fail();
+                        node.log_dir_failed(&cell.log_dir, &error);
+                        return;
+                    }
+                }
+            }
+            cell.syncing.store(false, Ordering::Release);
+            // An append between the last look and the store would otherwise wait for the next one.
+            let missed = cell.lock().is_behind() && !cell.syncing.swap(true, Ordering::AcqRel);
+            if !missed {
+                return;
+            }
+        }
+    });
+}
