@@ -15,6 +15,7 @@ mod term;
 mod tool;
 
 mod kafka_broker_api_versions;
+mod kafka_console_consumer;
 mod kafka_console_producer;
 mod kafka_get_offsets;
 mod kafka_topics;
@@ -27,6 +28,7 @@ type Tool = (&'static str, &'static str, fn(&[String]) -> u8);
 
 const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
+    ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
     ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),

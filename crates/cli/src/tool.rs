@@ -114,6 +114,11 @@ pub fn print_message(exception: &Exception) {
     }
 }
 
+/// As Java tells an exception that nobody caught.
+pub fn print_uncaught(exception: &Exception) {
+    complain!("Exception in thread \"main\" {}", exception.headline());
+}
+
 /// Refuses when one of `names` is missing.
 pub fn require(options: &Parsed, names: &[&str]) -> Result<(), Stop> {
     match names.iter().find(|n| !options.has(n)) {

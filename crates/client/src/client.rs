@@ -37,7 +37,9 @@ struct Known {
     bootstrap: Vec<Arc<Slot>>,
     nodes: BTreeMap<i32, Arc<Slot>>,
     controller: Option<i32>,
-    coordinators: HashMap<(i8, String), i32>,
+    /// Coordinators have connections of their own: joining a group may take minutes, and a broker answers one request of a
+    /// connection at a time.
+    coordinators: HashMap<(i8, String), Arc<Slot>>,
 }
 
 /// One node and the connection to it.
@@ -245,9 +247,9 @@ impl Client {
 
     /// The node that coordinates a group, where known or found.
     async fn coordinator(&self, key_type: i8, id: &str, call: &str) -> Result<Connection, Error> {
-        let known = self.known().coordinators.get(&(key_type, id.to_owned())).copied();
-        if let Some(node) = known {
-            return self.node(node).await;
+        let known = self.known().coordinators.get(&(key_type, id.to_owned())).cloned();
+        if let Some(slot) = known {
+            return slot.connect(self.config()).await;
         }
         let connection = self.any(call).await?;
         let version = connection.version(ApiKey::FindCoordinator)?;
@@ -258,25 +260,18 @@ impl Client {
         }
         let reply = connection.call_at(version, &request).await?;
         let response: wire::messages::FindCoordinatorResponse<'_> = reply.decode()?;
-        let node = match response.coordinators.first() {
+        let slot = match response.coordinators.first() {
             Some(found) => {
                 Error::check(ErrorCode::from_code(found.error_code), found.error_message.as_deref())?;
-                Node { id: found.node_id, host: found.host.to_string(), port: found.port as u16, rack: None }
+                Slot::new(found.node_id, &found.host, found.port as u16)
             }
             None => {
                 Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())?;
-                Node { id: response.node_id, host: response.host.to_string(), port: response.port as u16, rack: None }
+                Slot::new(response.node_id, &response.host, response.port as u16)
             }
         };
-        {
-            let mut known = self.known();
-            if !known.nodes.get(&node.id).is_some_and(|s| s.host == node.host && s.port == node.port) {
-                let slot = self.adopt(&known, &node);
-                known.nodes.insert(node.id, slot);
-            }
-            known.coordinators.insert((key_type, id.to_owned()), node.id);
-        }
-        self.node(node.id).await
+        self.known().coordinators.insert((key_type, id.to_owned()), slot.clone());
+        slot.connect(self.config()).await
     }
 
     /// Forgets what an error shows to be out of date.

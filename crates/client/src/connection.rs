@@ -87,9 +87,15 @@ pub struct Reply {
     frame: Vec<u8>,
     body: usize,
     pub version: i16,
+    pub correlation_id: i32,
 }
 
 impl Reply {
+    /// The whole answer without its length, for who remembers places in it.
+    pub(crate) fn frame(&self) -> &[u8] {
+        &self.frame
+    }
+
     /// Reads the answer; it borrows from the frame.
     pub fn decode<'r, M: Message<'r>>(&'r self) -> Result<M, Error> {
         Ok(M::decode(&mut Decoder::new(&self.frame[self.body..]), self.version)?)
@@ -295,7 +301,8 @@ async fn read_answers(mut read: OwnedReadHalf, waiting: Arc<Waiting>, frame_byte
                 };
                 match parse_response_header(&frame, expected.key, expected.version) {
                     Ok((id, body)) if id == expected.correlation_id => {
-                        let _ = expected.to.send(Ok(Reply { frame, body, version: expected.version }));
+                        let _ =
+                            expected.to.send(Ok(Reply { frame, body, version: expected.version, correlation_id: id }));
                     }
                     Ok((id, _)) => {
                         let why = format!("the broker answered {id} instead of {}", expected.correlation_id);

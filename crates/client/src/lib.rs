@@ -12,6 +12,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod consumer;
 pub mod metadata;
 pub mod producer;
 pub mod properties;

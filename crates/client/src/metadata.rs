@@ -52,6 +52,8 @@ impl<'t> Topics<'t> {
 /// An answer to Metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
+    /// Of the answer, for warnings.
+    pub correlation_id: i32,
     pub cluster_id: Option<String>,
     pub controller: Option<i32>,
     pub nodes: Vec<Node>,
@@ -122,6 +124,7 @@ impl Metadata {
             })
             .collect();
         Ok(Metadata {
+            correlation_id: reply.correlation_id,
             cluster_id: response.cluster_id.as_deref().map(str::to_owned),
             controller: (response.controller_id >= 0).then_some(response.controller_id),
             nodes,

@@ -9,6 +9,7 @@ mod topics;
 
 pub use cluster::{BrokerVersions, ClusterNode};
 pub use configs::{ConfigEntry, ConfigSynonym, Resource, ResourceType, SOURCE_DEFAULT};
+pub(crate) use offsets::list_offsets;
 pub use offsets::{Isolation, ListedOffset, OffsetAt};
 pub use topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription, TopicListing};
 

@@ -215,7 +215,7 @@ impl Producer {
             Error::Timeout(format!("Topic {} not present in metadata after {ms} ms.", record.topic))
         };
         let mut pause = shared.config.client.retry_backoff;
-        for asked in 1.. {
+        loop {
             let metadata =
                 match timeout_at(deadline, shared.client.metadata(Topics::Names(&names), true, "metadata")).await {
                     Ok(Ok(metadata)) => metadata,
@@ -242,8 +242,8 @@ impl Producer {
                     let code = topic.map_or(ErrorCode::UnknownTopicOrPartition, |t| t.error);
                     warn!(
                         target: "org.apache.kafka.clients.NetworkClient",
-                        "[{}] The metadata response from the cluster reported a recoverable issue with correlation id {asked} : {{{}={}}}",
-                        shared.config.client.log_name, record.topic, code.name()
+                        "[{}] The metadata response from the cluster reported a recoverable issue with correlation id {} : {{{}={}}}",
+                        shared.config.client.log_name, metadata.correlation_id, record.topic, code.name()
                     );
                 }
             }
@@ -253,7 +253,6 @@ impl Producer {
             sleep(pause).await;
             pause = (pause * 2).min(shared.config.client.retry_backoff_max);
         }
-        Err(absent())
     }
 
     /// Waits until everything handed over so far is reported.

@@ -1,0 +1,641 @@
+//! Reading records: partitions that are assigned by hand or shared out in a group, fetched ahead of the application.
+//!
+//! Everything happens inside [`Consumer::poll`], but for fetches in flight and the heartbeats of a group. Reading order:
+//! this file (assignment, positions, poll), `fetch`, `records`, `group`, `assignor`.
+
+pub mod assignor;
+mod config;
+mod fetch;
+pub mod group;
+mod protocol;
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use wire::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
+use wire::messages::{OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse};
+use wire::{ErrorCode, Uuid};
+
+pub use assignor::TopicPartition;
+pub use config::{ConsumerConfig, GroupConfig, OffsetReset};
+pub use records::{ConsumerRecord, Records};
+
+use crate::admin::{OffsetAt, list_offsets};
+use crate::config::Properties;
+use crate::{Client, Error, Metadata, Reply, To, Topics};
+use fetch::Answer;
+use group::{GroupEvent, Membership};
+use protocol::ConsumerProtocol;
+use records::Fetched;
+
+/// What is subscribed to.
+pub enum Subscription {
+    Topics(Vec<String>),
+    /// All topics that this function accepts (internal ones are never asked about).
+    Matching(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+}
+
+/// Where to go on reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    To(i64),
+    Beginning,
+    End,
+}
+
+/// A partition that is being read.
+struct Part {
+    name: Arc<str>,
+    leader: Option<i32>,
+    leader_epoch: i32,
+    topic_id: Uuid,
+    /// The next offset to hand out; none until it is known.
+    position: Option<i64>,
+    /// Where the position has to be found.
+    seek: Option<Seek>,
+    fetched: Option<Fetched>,
+    in_flight: bool,
+    not_before: Option<Instant>,
+}
+
+/// What a consumer waited for.
+enum Step {
+    Answer(Answer),
+    Group(GroupEvent),
+    Again,
+}
+
+/// A consumer; one owner, who polls.
+pub struct Consumer {
+    client: Client,
+    config: ConsumerConfig,
+    parts: BTreeMap<TopicPartition, Part>,
+    membership: Option<Membership>,
+    protocol: ConsumerProtocol,
+    subscription: Option<Subscription>,
+    metadata_at: Option<Instant>,
+    metadata_stale: bool,
+    committed_at: Instant,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    answers_to: mpsc::UnboundedSender<Answer>,
+    /// Fetches in flight, by node.
+    fetching: BTreeSet<i32>,
+    /// Which partition is handed out first next time.
+    turn: usize,
+}
+
+impl Consumer {
+    /// Reads the settings; connects when first needed.
+    pub async fn open(properties: &Properties) -> Result<Consumer, Error> {
+        Consumer::with(ConsumerConfig::new(properties)?).await
+    }
+
+    /// As [`open`](Self::open), with settings that are read already.
+    pub async fn with(config: ConsumerConfig) -> Result<Consumer, Error> {
+        let client = Client::open(config.client.clone()).await?;
+        let assignors = config.group.as_ref().map(|g| g.assignors.clone()).unwrap_or_default();
+        let (answers_to, answers) = mpsc::unbounded_channel();
+        Ok(Consumer {
+            protocol: ConsumerProtocol::new(client.clone(), assignors, config.rack.clone()),
+            client,
+            config,
+            parts: BTreeMap::new(),
+            membership: None,
+            subscription: None,
+            metadata_at: None,
+            metadata_stale: false,
+            committed_at: Instant::now(),
+            answers,
+            answers_to,
+            fetching: BTreeSet::new(),
+            turn: 0,
+        })
+    }
+
+    pub fn config(&self) -> &ConsumerConfig {
+        &self.config
+    }
+
+    /// Reads these partitions, from their committed offsets, or where `auto.offset.reset` says.
+    pub fn assign(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
+        let wanted: BTreeSet<TopicPartition> = partitions.into_iter().collect();
+        self.parts.retain(|tp, _| wanted.contains(tp));
+        for tp in wanted {
+            let name: Arc<str> = tp.0.as_str().into();
+            self.parts.entry(tp).or_insert_with(|| Part {
+                name,
+                leader: None,
+                leader_epoch: -1,
+                topic_id: Uuid::ZERO,
+                position: None,
+                seek: None,
+                fetched: None,
+                in_flight: false,
+                not_before: None,
+            });
+        }
+        self.protocol.set_owned(self.parts.keys().cloned().collect());
+        self.metadata_stale = true;
+    }
+
+    /// Takes part in the group that the settings name.
+    pub fn subscribe(&mut self, subscription: Subscription) -> Result<(), Error> {
+        if self.config.group.is_none() {
+            let why = "To use the group management or offset commit APIs, you must provide a valid group.id in the consumer configuration.";
+            return Err(Error::Config(why.into()));
+        }
+        if let Subscription::Topics(topics) = &subscription {
+            self.protocol.set_topics(topics.clone());
+        }
+        self.subscription = Some(subscription);
+        self.metadata_stale = true;
+        Ok(())
+    }
+
+    /// The partitions that are being read.
+    pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.parts.keys()
+    }
+
+    /// Goes on reading a partition from there.
+    pub fn seek(&mut self, partition: &TopicPartition, seek: Seek) {
+        if let Some(part) = self.parts.get_mut(partition) {
+            part.fetched = None;
+            match seek {
+                Seek::To(offset) => (part.position, part.seek) = (Some(offset), None),
+                seek => (part.position, part.seek) = (None, Some(seek)),
+            }
+        }
+    }
+
+    /// The next offset that is handed out; none while it is not known.
+    pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.parts.get(partition)?.position
+    }
+
+    /// Some records, as soon as there are any; none when the time is over.
+    pub async fn poll(&mut self, limit: Duration) -> Result<Vec<Records>, Error> {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.follow_group().await?;
+            self.commit_when_due().await;
+            let records = self.take()?;
+            if !records.is_empty() {
+                // The next ones are on their way while these are worked on.
+                self.start_fetches();
+                return Ok(records);
+            }
+            if Instant::now() >= deadline {
+                return Ok(Vec::new());
+            }
+            let step = tokio::select! {
+                step = self.next_step() => step?,
+                () = sleep_until(deadline) => Step::Again,
+            };
+            // What was received is worked on to the end, whatever the time limit says.
+            match step {
+                Step::Answer(answer) => self.settle(answer)?,
+                Step::Group(event) => self.group_event(event).await?,
+                Step::Again => {}
+            }
+        }
+    }
+
+    /// Asks for whatever is missing before there can be records, and waits for what comes. May be given up at any time:
+    /// what was received is in the result.
+    async fn next_step(&mut self) -> Result<Step, Error> {
+        self.refresh_metadata().await?;
+        self.find_positions().await?;
+        self.start_fetches();
+        let retry = self.parts.values().filter_map(|p| p.not_before).min();
+        let far = Instant::now() + Duration::from_secs(3600);
+        let group = async {
+            match &mut self.membership {
+                Some(membership) => membership.event().await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(tokio::select! {
+            Some(answer) = self.answers.recv() => Step::Answer(answer),
+            event = group => Step::Group(event),
+            () = sleep_until(retry.unwrap_or(far)) => Step::Again,
+            () = tokio::time::sleep(self.config.client.retry_backoff), if self.metadata_stale => Step::Again,
+        })
+    }
+
+    /// Hands out what was fetched, up to `max.poll.records`, partition by partition.
+    fn take(&mut self) -> Result<Vec<Records>, Error> {
+        let mut taken = Vec::new();
+        let mut left = self.config.max_poll_records;
+        let count = self.parts.len();
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % count.max(1);
+        let order: Vec<TopicPartition> =
+            self.parts.keys().skip(first).chain(self.parts.keys().take(first)).cloned().collect();
+        for tp in order {
+            let Some(part) = self.parts.get_mut(&tp) else { continue };
+            while left > 0
+                && let Some(fetched) = &mut part.fetched
+            {
+                let records = fetched.take(&part.name, tp.1, left);
+                part.position = Some(fetched.position());
+                match records {
+                    Ok(Some(records)) => {
+                        left -= records.len();
+                        taken.push(records);
+                    }
+                    Ok(None) => part.fetched = None,
+                    Err(error) => {
+                        part.fetched = None;
+                        // What is good before it is handed out first; the next poll meets the error again.
+                        return if taken.is_empty() { Err(error) } else { Ok(taken) };
+                    }
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    // -- metadata ----------------------------------------------------------------------------------------------------
+
+    async fn refresh_metadata(&mut self) -> Result<(), Error> {
+        let due = self.metadata_at.is_none_or(|at| at.elapsed() > self.config.client.metadata_max_age);
+        if !(self.metadata_stale || due) {
+            return Ok(());
+        }
+        let pattern = matches!(self.subscription, Some(Subscription::Matching(_)));
+        let mut names: Vec<String> = match &self.subscription {
+            Some(Subscription::Topics(topics)) => topics.clone(),
+            _ => self.parts.keys().map(|tp| tp.0.clone()).collect(),
+        };
+        names.sort();
+        names.dedup();
+        let topics = if pattern { Topics::All } else { Topics::Names(&names) };
+        let metadata = match self.client.metadata(topics, self.config.allow_auto_create_topics, "metadata").await {
+            Ok(metadata) => metadata,
+            // The consumer waits for its brokers as long as it is polled.
+            Err(error) if error.is_retriable() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        self.learn(&metadata, &names)
+    }
+
+    fn learn(&mut self, metadata: &Metadata, names: &[String]) -> Result<(), Error> {
+        self.metadata_at = Some(Instant::now());
+        let mut troubles = Vec::new();
+        for name in names {
+            let error = metadata.topic(name).map_or(ErrorCode::UnknownTopicOrPartition, |t| t.error);
+            match error {
+                ErrorCode::None => {}
+                ErrorCode::InvalidTopicException => {
+                    return Err(Error::refused(error, Some(&format!("Invalid topics: [{name}]"))));
+                }
+                ErrorCode::TopicAuthorizationFailed => {
+                    return Err(Error::refused(error, Some(&format!("Not authorized to access topics: [{name}]"))));
+                }
+                code => troubles.push(format!("{name}={}", code.name())),
+            }
+        }
+        if !troubles.is_empty() {
+            warn!(
+                target: "org.apache.kafka.clients.NetworkClient",
+                "[{}] The metadata response from the cluster reported a recoverable issue with correlation id {} : {{{}}}",
+                self.config.client.log_name, metadata.correlation_id, troubles.join(", ")
+            );
+        }
+        let mut leaderless = !troubles.is_empty();
+        for (tp, part) in &mut self.parts {
+            let topic = metadata.topic(&tp.0);
+            let known = topic.and_then(|t| t.partitions.iter().find(|p| p.index == tp.1));
+            part.leader = known.and_then(|p| p.leader);
+            part.leader_epoch = known.map_or(-1, |p| p.leader_epoch);
+            part.topic_id = topic.map_or(Uuid::ZERO, |t| t.id);
+            leaderless |= part.leader.is_none();
+        }
+        self.metadata_stale = leaderless;
+        if let Some(subscription) = &self.subscription {
+            let wanted: BTreeMap<String, i32> = metadata
+                .topics
+                .iter()
+                .filter(|t| t.error == ErrorCode::None)
+                .filter(|t| match subscription {
+                    Subscription::Topics(topics) => topics.contains(&t.name),
+                    Subscription::Matching(accepts) => !t.is_internal && accepts(&t.name),
+                })
+                .map(|t| (t.name.clone(), t.partitions.len() as i32))
+                .collect();
+            if matches!(subscription, Subscription::Matching(_)) {
+                self.protocol.set_topics(wanted.keys().cloned().collect());
+            }
+            let changed = self.protocol.set_counts(wanted);
+            match (&self.membership, &self.config.group) {
+                (Some(membership), _) if changed => membership.rejoin(),
+                (None, Some(group)) => {
+                    let protocol = Box::new(self.protocol.clone());
+                    self.membership = Some(Membership::start(self.client.clone(), group.clone(), protocol));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    // -- positions ---------------------------------------------------------------------------------------------------
+
+    /// Finds where to begin reading partitions whose position is not known.
+    async fn find_positions(&mut self) -> Result<(), Error> {
+        let open: Vec<TopicPartition> = self
+            .parts
+            .iter()
+            .filter(|(_, p)| p.position.is_none() && p.seek.is_none() && p.leader.is_some())
+            .map(|(tp, _)| tp.clone())
+            .collect();
+        if !open.is_empty() {
+            let committed = match &self.config.group {
+                Some(group) => self.committed(&group.id.clone(), &open).await?,
+                None => BTreeMap::new(),
+            };
+            for tp in open {
+                let Some(part) = self.parts.get_mut(&tp) else { continue };
+                match (committed.get(&tp), self.config.reset) {
+                    (Some(offset), _) => part.position = Some(*offset),
+                    (None, OffsetReset::Earliest) => part.seek = Some(Seek::Beginning),
+                    (None, OffsetReset::Latest) => part.seek = Some(Seek::End),
+                    (None, OffsetReset::None) => {
+                        return Err(Error::IllegalArgument(format!(
+                            "Undefined offset with no reset policy for partitions: [{}-{}]",
+                            tp.0, tp.1
+                        )));
+                    }
+                }
+            }
+        }
+        let wanted: Vec<(TopicPartition, OffsetAt)> = self
+            .parts
+            .iter()
+            .filter(|(_, p)| p.position.is_none() && p.leader.is_some())
+            .filter_map(|(tp, p)| match p.seek {
+                Some(Seek::Beginning) => Some((tp.clone(), OffsetAt::Earliest)),
+                Some(Seek::End) => Some((tp.clone(), OffsetAt::Latest)),
+                _ => None,
+            })
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        for (tp, found) in list_offsets(&self.client, &wanted, self.config.isolation).await? {
+            let Some(part) = self.parts.get_mut(&tp) else { continue };
+            match found {
+                Ok(listed) => (part.position, part.seek) = (Some(listed.offset), None),
+                Err(error) if error.is_retriable() => self.metadata_stale = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The committed offsets of a group; partitions without one are left out.
+    async fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, i64>, Error> {
+        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+        for (topic, partition) in partitions {
+            topics.entry(topic).or_default().push(*partition);
+        }
+        let read = |reply: &Reply| {
+            let response: OffsetFetchResponse<'_> = reply.decode()?;
+            Error::check(ErrorCode::from_code(response.error_code), None)?;
+            let mut found = BTreeMap::new();
+            let mut note = |topic: &str, partition: i32, offset: i64, error: i16| {
+                Error::check(ErrorCode::from_code(error), None)?;
+                if offset >= 0 {
+                    found.insert((topic.to_owned(), partition), offset);
+                }
+                Ok::<(), Error>(())
+            };
+            for topic in &response.topics {
+                for p in &topic.partitions {
+                    note(&topic.name, p.partition_index, p.committed_offset, p.error_code)?;
+                }
+            }
+            for group in &response.groups {
+                Error::check(ErrorCode::from_code(group.error_code), None)?;
+                for topic in &group.topics {
+                    for p in &topic.partitions {
+                        note(&topic.name, p.partition_index, p.committed_offset, p.error_code)?;
+                    }
+                }
+            }
+            Ok(found)
+        };
+        self.at_coordinator(
+            group,
+            "offsetFetch",
+            9,
+            |version| {
+                let mut request = OffsetFetchRequest { require_stable: version >= 7, ..Default::default() };
+                match version {
+                    8.. => {
+                        let topics = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopics {
+                            name: (*name).into(),
+                            partition_indexes: partitions.clone().into(),
+                            ..Default::default()
+                        });
+                        request.groups = vec![OffsetFetchRequestGroup {
+                            group_id: group.into(),
+                            topics: Some(topics.collect()),
+                            ..Default::default()
+                        }]
+                        .into();
+                    }
+                    _ => {
+                        let topics = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopic {
+                            name: (*name).into(),
+                            partition_indexes: partitions.clone().into(),
+                            ..Default::default()
+                        });
+                        request.group_id = group.into();
+                        request.topics = Some(topics.collect());
+                    }
+                }
+                request
+            },
+            read,
+        )
+        .await
+    }
+
+    /// Sends to the group's coordinator in a version of at most `newest`, until it is found and answers.
+    async fn at_coordinator<'q, R, T>(
+        &self,
+        group: &str,
+        call: &str,
+        newest: i16,
+        build: impl Fn(i16) -> R,
+        read: impl Fn(&Reply) -> Result<T, Error>,
+    ) -> Result<T, Error>
+    where
+        R: wire::codec::Request + wire::codec::Message<'q>,
+    {
+        let to = To::Group(group.to_owned());
+        let mut pause = self.config.client.retry_backoff;
+        loop {
+            let result = async {
+                let connection = self.client.connect(&to, call).await?;
+                let version = connection.version(R::KEY)?.min(newest);
+                read(&connection.call_at(version, &build(version)).await?)
+            }
+            .await;
+            match result {
+                Err(error) if error.is_retriable() => {
+                    self.client.forget(&to, &error);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(self.config.client.retry_backoff_max);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    // -- the group ---------------------------------------------------------------------------------------------------
+
+    /// Does what the group has asked for since the last poll.
+    async fn follow_group(&mut self) -> Result<(), Error> {
+        while let Some(membership) = &mut self.membership {
+            membership.polled();
+            match membership.event_now() {
+                Some(event) => self.group_event(event).await?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    async fn group_event(&mut self, event: GroupEvent) -> Result<(), Error> {
+        match event {
+            GroupEvent::Rebalancing { lost, ready } => {
+                if !lost && self.config.group.as_ref().is_some_and(|g| g.auto_commit.is_some()) {
+                    // Best effort: what is not committed is read again by the next owner.
+                    let _ = tokio::time::timeout(Duration::from_secs(5), self.commit()).await;
+                }
+                if lost || !self.protocol.is_cooperative() {
+                    self.assign([]);
+                }
+                let _ = ready.send(());
+                Ok(())
+            }
+            GroupEvent::Joined { protocol, assignment, .. } => {
+                let generation = self.membership.as_ref().map_or(-1, |m| m.identity().generation);
+                let assigned = self.protocol.joined(&protocol, generation, &assignment)?;
+                let revoked = self.parts.keys().any(|tp| !assigned.contains(tp));
+                if revoked && self.config.group.as_ref().is_some_and(|g| g.auto_commit.is_some()) {
+                    let _ = tokio::time::timeout(Duration::from_secs(5), self.commit()).await;
+                }
+                self.assign(assigned);
+                // What was given up can go to its new owner now.
+                if revoked
+                    && self.protocol.is_cooperative()
+                    && let Some(membership) = &self.membership
+                {
+                    membership.rejoin();
+                }
+                Ok(())
+            }
+            GroupEvent::Failed(error) => {
+                self.membership = None;
+                self.subscription = None;
+                Err(error)
+            }
+        }
+    }
+
+    async fn commit_when_due(&mut self) {
+        let Some(interval) = self.config.group.as_ref().and_then(|g| g.auto_commit) else { return };
+        if self.committed_at.elapsed() >= interval && !self.parts.is_empty() {
+            self.committed_at = Instant::now();
+            if let Err(error) = self.commit().await {
+                warn!(
+                    target: "org.apache.kafka.clients.consumer.internals.ConsumerCoordinator",
+                    "[{}] Asynchronous auto-commit of offsets failed: {error}. Will continue to join group.",
+                    self.config.client.log_name
+                );
+            }
+        }
+    }
+
+    /// Commits the positions of all partitions.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        let offsets: BTreeMap<TopicPartition, i64> =
+            self.parts.iter().filter_map(|(tp, p)| Some((tp.clone(), p.position?))).collect();
+        self.commit_offsets(&offsets).await
+    }
+
+    /// Commits these offsets for the group.
+    pub async fn commit_offsets(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), Error> {
+        let Some(group) = &self.config.group else { return Ok(()) };
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let identity = self.membership.as_ref().map(Membership::identity);
+        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition<'_>>> = BTreeMap::new();
+        for ((topic, partition), offset) in offsets {
+            topics.entry(topic).or_default().push(OffsetCommitRequestPartition {
+                partition_index: *partition,
+                committed_offset: *offset,
+                committed_metadata: Some("".into()),
+                ..Default::default()
+            });
+        }
+        let build = |version: i16| {
+            let topics = topics.iter().map(|(name, partitions)| OffsetCommitRequestTopic {
+                name: (*name).into(),
+                partitions: partitions.clone().into(),
+                ..Default::default()
+            });
+            let mut request = OffsetCommitRequest {
+                group_id: group.id.as_str().into(),
+                topics: topics.collect(),
+                ..Default::default()
+            };
+            if let Some(identity) = &identity {
+                request.generation_id_or_member_epoch = identity.generation;
+                request.member_id = identity.member_id.clone().into();
+                if version >= 7 {
+                    request.group_instance_id = identity.instance_id.clone().map(Into::into);
+                }
+            }
+            request
+        };
+        let read = |reply: &Reply| {
+            let response: OffsetCommitResponse<'_> = reply.decode()?;
+            for topic in &response.topics {
+                for p in &topic.partitions {
+                    Error::check(ErrorCode::from_code(p.error_code), None)?;
+                }
+            }
+            Ok(())
+        };
+        self.at_coordinator(&group.id, "offsetCommit", 9, build, read).await
+    }
+
+    /// Commits, where that is automatic, and leaves the group.
+    pub async fn close(mut self) {
+        const PATIENCE: Duration = Duration::from_secs(30);
+        if self.config.group.as_ref().is_some_and(|g| g.auto_commit.is_some()) {
+            let _ = tokio::time::timeout(PATIENCE, self.commit()).await;
+        }
+        if let Some(membership) = self.membership.take() {
+            membership.leave().await;
+        }
+    }
+}
