@@ -7,8 +7,8 @@ use std::fmt::Debug;
 
 use proptest::prelude::*;
 use wire::{
-    codec::{Decoder, Encoder, Message},
-    messages::testing::{self, Visitor},
+    codec::{Decoder, Element, Encoder, Message},
+    messages::testing::{self, StructVisitor, Visitor},
 };
 
 /// What Kafka wrote: name, version, bytes, and whether all fields have their defaults.
@@ -20,11 +20,19 @@ struct Sample {
 }
 
 fn samples() -> Vec<Sample> {
+    read_samples(false)
+}
+
+/// Of whole messages, or of the structures inside of them.
+fn read_samples(inner: bool) -> Vec<Sample> {
     let mut samples: Vec<Sample> = Vec::new();
     for line in include_str!("fixtures/kafka-messages.txt").lines() {
         let cells: Vec<&str> = line.split(' ').collect();
         let [name, version, kind, hex] = cells[..] else { panic!("{line}") };
         let bytes = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+        if name.contains('.') != inner {
+            continue;
+        }
         samples.push(Sample { name, version: version.parse().unwrap(), bytes, default: kind == "default" });
     }
     samples
@@ -64,6 +72,28 @@ fn kafkas_bytes_are_read_and_written_again_as_they_were() {
     for name in testing::NAMES {
         assert!(samples.iter().any(|sample| sample.name == name), "Kafka wrote no {name}");
     }
+}
+
+struct InnerDefault<'t>(&'t Sample);
+
+impl StructVisitor for InnerDefault<'_> {
+    fn visit<'a, T: Element<'a> + Default>(&mut self, flexible_from: i16) {
+        let Sample { name, version, bytes, .. } = self.0;
+        let mut e = Encoder::new();
+        e.set_version(*version, *version >= flexible_from);
+        T::default().write(&mut e).unwrap_or_else(|error| panic!("{name} {version}: {error}"));
+        assert_eq!(e.bytes(), bytes, "{name} {version}");
+    }
+}
+
+#[test]
+fn structures_start_with_kafkas_defaults() {
+    let samples = read_samples(true);
+    for sample in &samples {
+        let (message, name) = sample.name.split_once('.').unwrap();
+        testing::visit_struct(message, name, &mut InnerDefault(sample));
+    }
+    assert!(samples.len() > 400, "{}", samples.len());
 }
 
 struct Prefixes {

@@ -129,7 +129,7 @@ fn testing(messages: &[Message]) -> String {
         "{HEADER}//! All messages by name, for tests and fuzzers only.
 
         use super::*;
-        use crate::codec::Message;
+        use crate::codec::{{Element, Message}};
 
         /// What a test does with every message.
         pub trait Visitor {{
@@ -150,7 +150,27 @@ fn testing(messages: &[Message]) -> String {
         let lifetime = if borrows(message, &message.structs[0]) { "<'_>" } else { "" };
         let _ = writeln!(out, "{:?} => visitor.visit::<{}{lifetime}>(bytes),", message.name, message.name);
     }
-    out += "_ => panic!(\"no message {name}\"),\n}\n}\n";
+    out += "_ => panic!(\"no message {name}\"),\n}\n}\n\n";
+    out += "/// What a test does with every structure inside of messages.
+        pub trait StructVisitor {
+            fn visit<'a, T: Element<'a> + Default>(&mut self, flexible_from: i16);
+        }
+
+        /// Shows a visitor a structure of a message. Panics when there is none.
+        pub fn visit_struct<V: StructVisitor>(message: &str, name: &str, visitor: &mut V) {
+            match (message, name) {\n";
+    for message in messages {
+        let module = names::snake(&message.name);
+        for inner in &message.structs[1..] {
+            let lifetime = if borrows(message, inner) { "<'_>" } else { "" };
+            let _ = writeln!(
+                out,
+                "({:?}, {:?}) => visitor.visit::<{module}::{}{lifetime}>({}::FLEXIBLE_FROM),",
+                message.name, inner.name, inner.name, message.name
+            );
+        }
+    }
+    out += "_ => panic!(\"no structure {name} in {message}\"),\n}\n}\n";
     out
 }
 

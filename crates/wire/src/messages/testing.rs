@@ -3,7 +3,7 @@
 //! All messages by name, for tests and fuzzers only.
 
 use super::*;
-use crate::codec::Message;
+use crate::codec::{Element, Message};
 
 /// What a test does with every message.
 pub trait Visitor {
@@ -576,5 +576,1153 @@ pub fn visit<V: Visitor>(name: &str, bytes: &[u8], visitor: &mut V) {
         "WriteTxnMarkersResponse" => visitor.visit::<WriteTxnMarkersResponse<'_>>(bytes),
         "ZkMigrationStateRecord" => visitor.visit::<ZkMigrationStateRecord>(bytes),
         _ => panic!("no message {name}"),
+    }
+}
+
+/// What a test does with every structure inside of messages.
+pub trait StructVisitor {
+    fn visit<'a, T: Element<'a> + Default>(&mut self, flexible_from: i16);
+}
+
+/// Shows a visitor a structure of a message. Panics when there is none.
+pub fn visit_struct<V: StructVisitor>(message: &str, name: &str, visitor: &mut V) {
+    match (message, name) {
+        ("AddPartitionsToTxnRequest", "AddPartitionsToTxnTransaction") => {
+            visitor.visit::<add_partitions_to_txn_request::AddPartitionsToTxnTransaction<'_>>(
+                AddPartitionsToTxnRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AddPartitionsToTxnRequest", "AddPartitionsToTxnTopic") => {
+            visitor.visit::<add_partitions_to_txn_request::AddPartitionsToTxnTopic<'_>>(
+                AddPartitionsToTxnRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AddPartitionsToTxnResponse", "AddPartitionsToTxnResult") => {
+            visitor.visit::<add_partitions_to_txn_response::AddPartitionsToTxnResult<'_>>(
+                AddPartitionsToTxnResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AddPartitionsToTxnResponse", "AddPartitionsToTxnTopicResult") => {
+            visitor.visit::<add_partitions_to_txn_response::AddPartitionsToTxnTopicResult<'_>>(
+                AddPartitionsToTxnResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AddPartitionsToTxnResponse", "AddPartitionsToTxnPartitionResult") => {
+            visitor.visit::<add_partitions_to_txn_response::AddPartitionsToTxnPartitionResult>(
+                AddPartitionsToTxnResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AddRaftVoterRequest", "Listener") => {
+            visitor.visit::<add_raft_voter_request::Listener<'_>>(AddRaftVoterRequest::FLEXIBLE_FROM)
+        }
+        ("AlterClientQuotasRequest", "EntryData") => {
+            visitor.visit::<alter_client_quotas_request::EntryData<'_>>(AlterClientQuotasRequest::FLEXIBLE_FROM)
+        }
+        ("AlterClientQuotasRequest", "EntityData") => {
+            visitor.visit::<alter_client_quotas_request::EntityData<'_>>(AlterClientQuotasRequest::FLEXIBLE_FROM)
+        }
+        ("AlterClientQuotasRequest", "OpData") => {
+            visitor.visit::<alter_client_quotas_request::OpData<'_>>(AlterClientQuotasRequest::FLEXIBLE_FROM)
+        }
+        ("AlterClientQuotasResponse", "EntryData") => {
+            visitor.visit::<alter_client_quotas_response::EntryData<'_>>(AlterClientQuotasResponse::FLEXIBLE_FROM)
+        }
+        ("AlterClientQuotasResponse", "EntityData") => {
+            visitor.visit::<alter_client_quotas_response::EntityData<'_>>(AlterClientQuotasResponse::FLEXIBLE_FROM)
+        }
+        ("AlterConfigsRequest", "AlterConfigsResource") => {
+            visitor.visit::<alter_configs_request::AlterConfigsResource<'_>>(AlterConfigsRequest::FLEXIBLE_FROM)
+        }
+        ("AlterConfigsRequest", "AlterableConfig") => {
+            visitor.visit::<alter_configs_request::AlterableConfig<'_>>(AlterConfigsRequest::FLEXIBLE_FROM)
+        }
+        ("AlterConfigsResponse", "AlterConfigsResourceResponse") => {
+            visitor
+                .visit::<alter_configs_response::AlterConfigsResourceResponse<'_>>(AlterConfigsResponse::FLEXIBLE_FROM)
+        }
+        ("AlterPartitionReassignmentsRequest", "ReassignableTopic") => {
+            visitor.visit::<alter_partition_reassignments_request::ReassignableTopic<'_>>(
+                AlterPartitionReassignmentsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterPartitionReassignmentsRequest", "ReassignablePartition") => {
+            visitor.visit::<alter_partition_reassignments_request::ReassignablePartition<'_>>(
+                AlterPartitionReassignmentsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterPartitionReassignmentsResponse", "ReassignableTopicResponse") => {
+            visitor.visit::<alter_partition_reassignments_response::ReassignableTopicResponse<'_>>(
+                AlterPartitionReassignmentsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterPartitionReassignmentsResponse", "ReassignablePartitionResponse") => {
+            visitor.visit::<alter_partition_reassignments_response::ReassignablePartitionResponse<'_>>(
+                AlterPartitionReassignmentsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterPartitionRequest", "TopicData") => {
+            visitor.visit::<alter_partition_request::TopicData<'_>>(AlterPartitionRequest::FLEXIBLE_FROM)
+        }
+        ("AlterPartitionRequest", "PartitionData") => {
+            visitor.visit::<alter_partition_request::PartitionData<'_>>(AlterPartitionRequest::FLEXIBLE_FROM)
+        }
+        ("AlterPartitionRequest", "BrokerState") => {
+            visitor.visit::<alter_partition_request::BrokerState>(AlterPartitionRequest::FLEXIBLE_FROM)
+        }
+        ("AlterPartitionResponse", "TopicData") => {
+            visitor.visit::<alter_partition_response::TopicData<'_>>(AlterPartitionResponse::FLEXIBLE_FROM)
+        }
+        ("AlterPartitionResponse", "PartitionData") => {
+            visitor.visit::<alter_partition_response::PartitionData<'_>>(AlterPartitionResponse::FLEXIBLE_FROM)
+        }
+        ("AlterReplicaLogDirsRequest", "AlterReplicaLogDir") => visitor
+            .visit::<alter_replica_log_dirs_request::AlterReplicaLogDir<'_>>(
+            AlterReplicaLogDirsRequest::FLEXIBLE_FROM,
+        ),
+        ("AlterReplicaLogDirsRequest", "AlterReplicaLogDirTopic") => {
+            visitor.visit::<alter_replica_log_dirs_request::AlterReplicaLogDirTopic<'_>>(
+                AlterReplicaLogDirsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterReplicaLogDirsResponse", "AlterReplicaLogDirTopicResult") => {
+            visitor.visit::<alter_replica_log_dirs_response::AlterReplicaLogDirTopicResult<'_>>(
+                AlterReplicaLogDirsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterReplicaLogDirsResponse", "AlterReplicaLogDirPartitionResult") => {
+            visitor.visit::<alter_replica_log_dirs_response::AlterReplicaLogDirPartitionResult>(
+                AlterReplicaLogDirsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterShareGroupOffsetsRequest", "AlterShareGroupOffsetsRequestTopic") => {
+            visitor.visit::<alter_share_group_offsets_request::AlterShareGroupOffsetsRequestTopic<'_>>(
+                AlterShareGroupOffsetsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterShareGroupOffsetsRequest", "AlterShareGroupOffsetsRequestPartition") => {
+            visitor.visit::<alter_share_group_offsets_request::AlterShareGroupOffsetsRequestPartition>(
+                AlterShareGroupOffsetsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterShareGroupOffsetsResponse", "AlterShareGroupOffsetsResponseTopic") => {
+            visitor.visit::<alter_share_group_offsets_response::AlterShareGroupOffsetsResponseTopic<'_>>(
+                AlterShareGroupOffsetsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterShareGroupOffsetsResponse", "AlterShareGroupOffsetsResponsePartition") => {
+            visitor.visit::<alter_share_group_offsets_response::AlterShareGroupOffsetsResponsePartition<'_>>(
+                AlterShareGroupOffsetsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterUserScramCredentialsRequest", "ScramCredentialDeletion") => {
+            visitor.visit::<alter_user_scram_credentials_request::ScramCredentialDeletion<'_>>(
+                AlterUserScramCredentialsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterUserScramCredentialsRequest", "ScramCredentialUpsertion") => {
+            visitor.visit::<alter_user_scram_credentials_request::ScramCredentialUpsertion<'_>>(
+                AlterUserScramCredentialsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("AlterUserScramCredentialsResponse", "AlterUserScramCredentialsResult") => {
+            visitor.visit::<alter_user_scram_credentials_response::AlterUserScramCredentialsResult<'_>>(
+                AlterUserScramCredentialsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("ApiVersionsResponse", "ApiVersion") => {
+            visitor.visit::<api_versions_response::ApiVersion>(ApiVersionsResponse::FLEXIBLE_FROM)
+        }
+        ("ApiVersionsResponse", "SupportedFeatureKey") => {
+            visitor.visit::<api_versions_response::SupportedFeatureKey<'_>>(ApiVersionsResponse::FLEXIBLE_FROM)
+        }
+        ("ApiVersionsResponse", "FinalizedFeatureKey") => {
+            visitor.visit::<api_versions_response::FinalizedFeatureKey<'_>>(ApiVersionsResponse::FLEXIBLE_FROM)
+        }
+        ("AssignReplicasToDirsRequest", "DirectoryData") => visitor
+            .visit::<assign_replicas_to_dirs_request::DirectoryData<'_>>(AssignReplicasToDirsRequest::FLEXIBLE_FROM),
+        ("AssignReplicasToDirsRequest", "TopicData") => {
+            visitor.visit::<assign_replicas_to_dirs_request::TopicData<'_>>(AssignReplicasToDirsRequest::FLEXIBLE_FROM)
+        }
+        ("AssignReplicasToDirsRequest", "PartitionData") => {
+            visitor.visit::<assign_replicas_to_dirs_request::PartitionData>(AssignReplicasToDirsRequest::FLEXIBLE_FROM)
+        }
+        ("AssignReplicasToDirsResponse", "DirectoryData") => visitor
+            .visit::<assign_replicas_to_dirs_response::DirectoryData<'_>>(AssignReplicasToDirsResponse::FLEXIBLE_FROM),
+        ("AssignReplicasToDirsResponse", "TopicData") => visitor
+            .visit::<assign_replicas_to_dirs_response::TopicData<'_>>(AssignReplicasToDirsResponse::FLEXIBLE_FROM),
+        ("AssignReplicasToDirsResponse", "PartitionData") => visitor
+            .visit::<assign_replicas_to_dirs_response::PartitionData>(AssignReplicasToDirsResponse::FLEXIBLE_FROM),
+        ("BeginQuorumEpochRequest", "TopicData") => {
+            visitor.visit::<begin_quorum_epoch_request::TopicData<'_>>(BeginQuorumEpochRequest::FLEXIBLE_FROM)
+        }
+        ("BeginQuorumEpochRequest", "PartitionData") => {
+            visitor.visit::<begin_quorum_epoch_request::PartitionData>(BeginQuorumEpochRequest::FLEXIBLE_FROM)
+        }
+        ("BeginQuorumEpochRequest", "LeaderEndpoint") => {
+            visitor.visit::<begin_quorum_epoch_request::LeaderEndpoint<'_>>(BeginQuorumEpochRequest::FLEXIBLE_FROM)
+        }
+        ("BeginQuorumEpochResponse", "TopicData") => {
+            visitor.visit::<begin_quorum_epoch_response::TopicData<'_>>(BeginQuorumEpochResponse::FLEXIBLE_FROM)
+        }
+        ("BeginQuorumEpochResponse", "PartitionData") => {
+            visitor.visit::<begin_quorum_epoch_response::PartitionData>(BeginQuorumEpochResponse::FLEXIBLE_FROM)
+        }
+        ("BeginQuorumEpochResponse", "NodeEndpoint") => {
+            visitor.visit::<begin_quorum_epoch_response::NodeEndpoint<'_>>(BeginQuorumEpochResponse::FLEXIBLE_FROM)
+        }
+        ("BrokerRegistrationRequest", "Listener") => {
+            visitor.visit::<broker_registration_request::Listener<'_>>(BrokerRegistrationRequest::FLEXIBLE_FROM)
+        }
+        ("BrokerRegistrationRequest", "Feature") => {
+            visitor.visit::<broker_registration_request::Feature<'_>>(BrokerRegistrationRequest::FLEXIBLE_FROM)
+        }
+        ("ClientQuotaRecord", "EntityData") => {
+            visitor.visit::<client_quota_record::EntityData<'_>>(ClientQuotaRecord::FLEXIBLE_FROM)
+        }
+        ("ConsumerGroupCurrentMemberAssignmentValue", "TopicPartitions") => {
+            visitor.visit::<consumer_group_current_member_assignment_value::TopicPartitions<'_>>(
+                ConsumerGroupCurrentMemberAssignmentValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ConsumerGroupDescribeResponse", "DescribedGroup") => visitor
+            .visit::<consumer_group_describe_response::DescribedGroup<'_>>(
+                ConsumerGroupDescribeResponse::FLEXIBLE_FROM,
+            ),
+        ("ConsumerGroupDescribeResponse", "Member") => {
+            visitor.visit::<consumer_group_describe_response::Member<'_>>(ConsumerGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("ConsumerGroupDescribeResponse", "TopicPartitions") => visitor
+            .visit::<consumer_group_describe_response::TopicPartitions<'_>>(
+            ConsumerGroupDescribeResponse::FLEXIBLE_FROM,
+        ),
+        ("ConsumerGroupDescribeResponse", "Assignment") => visitor
+            .visit::<consumer_group_describe_response::Assignment<'_>>(ConsumerGroupDescribeResponse::FLEXIBLE_FROM),
+        ("ConsumerGroupHeartbeatRequest", "TopicPartitions") => visitor
+            .visit::<consumer_group_heartbeat_request::TopicPartitions<'_>>(
+            ConsumerGroupHeartbeatRequest::FLEXIBLE_FROM,
+        ),
+        ("ConsumerGroupHeartbeatResponse", "Assignment") => visitor
+            .visit::<consumer_group_heartbeat_response::Assignment<'_>>(ConsumerGroupHeartbeatResponse::FLEXIBLE_FROM),
+        ("ConsumerGroupHeartbeatResponse", "TopicPartitions") => visitor
+            .visit::<consumer_group_heartbeat_response::TopicPartitions<'_>>(
+            ConsumerGroupHeartbeatResponse::FLEXIBLE_FROM,
+        ),
+        ("ConsumerGroupMemberMetadataValue", "ClassicMemberMetadata") => {
+            visitor.visit::<consumer_group_member_metadata_value::ClassicMemberMetadata<'_>>(
+                ConsumerGroupMemberMetadataValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ConsumerGroupMemberMetadataValue", "ClassicProtocol") => {
+            visitor.visit::<consumer_group_member_metadata_value::ClassicProtocol<'_>>(
+                ConsumerGroupMemberMetadataValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ConsumerGroupPartitionMetadataValue", "TopicMetadata") => {
+            visitor.visit::<consumer_group_partition_metadata_value::TopicMetadata<'_>>(
+                ConsumerGroupPartitionMetadataValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ConsumerGroupPartitionMetadataValue", "PartitionMetadata") => {
+            visitor.visit::<consumer_group_partition_metadata_value::PartitionMetadata<'_>>(
+                ConsumerGroupPartitionMetadataValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ConsumerGroupTargetAssignmentMemberValue", "TopicPartition") => {
+            visitor.visit::<consumer_group_target_assignment_member_value::TopicPartition<'_>>(
+                ConsumerGroupTargetAssignmentMemberValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ConsumerProtocolAssignment", "TopicPartition") => {
+            visitor.visit::<consumer_protocol_assignment::TopicPartition<'_>>(ConsumerProtocolAssignment::FLEXIBLE_FROM)
+        }
+        ("ConsumerProtocolSubscription", "TopicPartition") => visitor
+            .visit::<consumer_protocol_subscription::TopicPartition<'_>>(ConsumerProtocolSubscription::FLEXIBLE_FROM),
+        ("ControllerRegistrationRequest", "Listener") => {
+            visitor.visit::<controller_registration_request::Listener<'_>>(ControllerRegistrationRequest::FLEXIBLE_FROM)
+        }
+        ("ControllerRegistrationRequest", "Feature") => {
+            visitor.visit::<controller_registration_request::Feature<'_>>(ControllerRegistrationRequest::FLEXIBLE_FROM)
+        }
+        ("CreateAclsRequest", "AclCreation") => {
+            visitor.visit::<create_acls_request::AclCreation<'_>>(CreateAclsRequest::FLEXIBLE_FROM)
+        }
+        ("CreateAclsResponse", "AclCreationResult") => {
+            visitor.visit::<create_acls_response::AclCreationResult<'_>>(CreateAclsResponse::FLEXIBLE_FROM)
+        }
+        ("CreateDelegationTokenRequest", "CreatableRenewers") => visitor
+            .visit::<create_delegation_token_request::CreatableRenewers<'_>>(
+            CreateDelegationTokenRequest::FLEXIBLE_FROM,
+        ),
+        ("CreatePartitionsRequest", "CreatePartitionsTopic") => visitor
+            .visit::<create_partitions_request::CreatePartitionsTopic<'_>>(CreatePartitionsRequest::FLEXIBLE_FROM),
+        ("CreatePartitionsRequest", "CreatePartitionsAssignment") => {
+            visitor.visit::<create_partitions_request::CreatePartitionsAssignment<'_>>(
+                CreatePartitionsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("CreatePartitionsResponse", "CreatePartitionsTopicResult") => {
+            visitor.visit::<create_partitions_response::CreatePartitionsTopicResult<'_>>(
+                CreatePartitionsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("CreateTopicsRequest", "CreatableTopic") => {
+            visitor.visit::<create_topics_request::CreatableTopic<'_>>(CreateTopicsRequest::FLEXIBLE_FROM)
+        }
+        ("CreateTopicsRequest", "CreatableReplicaAssignment") => {
+            visitor.visit::<create_topics_request::CreatableReplicaAssignment<'_>>(CreateTopicsRequest::FLEXIBLE_FROM)
+        }
+        ("CreateTopicsRequest", "CreatableTopicConfig") => {
+            visitor.visit::<create_topics_request::CreatableTopicConfig<'_>>(CreateTopicsRequest::FLEXIBLE_FROM)
+        }
+        ("CreateTopicsResponse", "CreatableTopicResult") => {
+            visitor.visit::<create_topics_response::CreatableTopicResult<'_>>(CreateTopicsResponse::FLEXIBLE_FROM)
+        }
+        ("CreateTopicsResponse", "CreatableTopicConfigs") => {
+            visitor.visit::<create_topics_response::CreatableTopicConfigs<'_>>(CreateTopicsResponse::FLEXIBLE_FROM)
+        }
+        ("DeleteAclsRequest", "DeleteAclsFilter") => {
+            visitor.visit::<delete_acls_request::DeleteAclsFilter<'_>>(DeleteAclsRequest::FLEXIBLE_FROM)
+        }
+        ("DeleteAclsResponse", "DeleteAclsFilterResult") => {
+            visitor.visit::<delete_acls_response::DeleteAclsFilterResult<'_>>(DeleteAclsResponse::FLEXIBLE_FROM)
+        }
+        ("DeleteAclsResponse", "DeleteAclsMatchingAcl") => {
+            visitor.visit::<delete_acls_response::DeleteAclsMatchingAcl<'_>>(DeleteAclsResponse::FLEXIBLE_FROM)
+        }
+        ("DeleteGroupsResponse", "DeletableGroupResult") => {
+            visitor.visit::<delete_groups_response::DeletableGroupResult<'_>>(DeleteGroupsResponse::FLEXIBLE_FROM)
+        }
+        ("DeleteRecordsRequest", "DeleteRecordsTopic") => {
+            visitor.visit::<delete_records_request::DeleteRecordsTopic<'_>>(DeleteRecordsRequest::FLEXIBLE_FROM)
+        }
+        ("DeleteRecordsRequest", "DeleteRecordsPartition") => {
+            visitor.visit::<delete_records_request::DeleteRecordsPartition>(DeleteRecordsRequest::FLEXIBLE_FROM)
+        }
+        ("DeleteRecordsResponse", "DeleteRecordsTopicResult") => {
+            visitor.visit::<delete_records_response::DeleteRecordsTopicResult<'_>>(DeleteRecordsResponse::FLEXIBLE_FROM)
+        }
+        ("DeleteRecordsResponse", "DeleteRecordsPartitionResult") => {
+            visitor.visit::<delete_records_response::DeleteRecordsPartitionResult>(DeleteRecordsResponse::FLEXIBLE_FROM)
+        }
+        ("DeleteShareGroupOffsetsRequest", "DeleteShareGroupOffsetsRequestTopic") => {
+            visitor.visit::<delete_share_group_offsets_request::DeleteShareGroupOffsetsRequestTopic<'_>>(
+                DeleteShareGroupOffsetsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("DeleteShareGroupOffsetsResponse", "DeleteShareGroupOffsetsResponseTopic") => {
+            visitor.visit::<delete_share_group_offsets_response::DeleteShareGroupOffsetsResponseTopic<'_>>(
+                DeleteShareGroupOffsetsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DeleteShareGroupStateRequest", "DeleteStateData") => visitor
+            .visit::<delete_share_group_state_request::DeleteStateData<'_>>(
+                DeleteShareGroupStateRequest::FLEXIBLE_FROM,
+            ),
+        ("DeleteShareGroupStateRequest", "PartitionData") => visitor
+            .visit::<delete_share_group_state_request::PartitionData>(DeleteShareGroupStateRequest::FLEXIBLE_FROM),
+        ("DeleteShareGroupStateResponse", "DeleteStateResult") => {
+            visitor.visit::<delete_share_group_state_response::DeleteStateResult<'_>>(
+                DeleteShareGroupStateResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DeleteShareGroupStateResponse", "PartitionResult") => visitor
+            .visit::<delete_share_group_state_response::PartitionResult<'_>>(
+            DeleteShareGroupStateResponse::FLEXIBLE_FROM,
+        ),
+        ("DeleteTopicsRequest", "DeleteTopicState") => {
+            visitor.visit::<delete_topics_request::DeleteTopicState<'_>>(DeleteTopicsRequest::FLEXIBLE_FROM)
+        }
+        ("DeleteTopicsResponse", "DeletableTopicResult") => {
+            visitor.visit::<delete_topics_response::DeletableTopicResult<'_>>(DeleteTopicsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeAclsResponse", "DescribeAclsResource") => {
+            visitor.visit::<describe_acls_response::DescribeAclsResource<'_>>(DescribeAclsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeAclsResponse", "AclDescription") => {
+            visitor.visit::<describe_acls_response::AclDescription<'_>>(DescribeAclsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeClientQuotasRequest", "ComponentData") => visitor
+            .visit::<describe_client_quotas_request::ComponentData<'_>>(DescribeClientQuotasRequest::FLEXIBLE_FROM),
+        ("DescribeClientQuotasResponse", "EntryData") => {
+            visitor.visit::<describe_client_quotas_response::EntryData<'_>>(DescribeClientQuotasResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeClientQuotasResponse", "EntityData") => visitor
+            .visit::<describe_client_quotas_response::EntityData<'_>>(DescribeClientQuotasResponse::FLEXIBLE_FROM),
+        ("DescribeClientQuotasResponse", "ValueData") => {
+            visitor.visit::<describe_client_quotas_response::ValueData<'_>>(DescribeClientQuotasResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeClusterResponse", "DescribeClusterBroker") => visitor
+            .visit::<describe_cluster_response::DescribeClusterBroker<'_>>(DescribeClusterResponse::FLEXIBLE_FROM),
+        ("DescribeConfigsRequest", "DescribeConfigsResource") => {
+            visitor
+                .visit::<describe_configs_request::DescribeConfigsResource<'_>>(DescribeConfigsRequest::FLEXIBLE_FROM)
+        }
+        ("DescribeConfigsResponse", "DescribeConfigsResult") => visitor
+            .visit::<describe_configs_response::DescribeConfigsResult<'_>>(DescribeConfigsResponse::FLEXIBLE_FROM),
+        ("DescribeConfigsResponse", "DescribeConfigsResourceResult") => {
+            visitor.visit::<describe_configs_response::DescribeConfigsResourceResult<'_>>(
+                DescribeConfigsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeConfigsResponse", "DescribeConfigsSynonym") => {
+            visitor
+                .visit::<describe_configs_response::DescribeConfigsSynonym<'_>>(DescribeConfigsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeDelegationTokenRequest", "DescribeDelegationTokenOwner") => {
+            visitor.visit::<describe_delegation_token_request::DescribeDelegationTokenOwner<'_>>(
+                DescribeDelegationTokenRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeDelegationTokenResponse", "DescribedDelegationToken") => {
+            visitor.visit::<describe_delegation_token_response::DescribedDelegationToken<'_>>(
+                DescribeDelegationTokenResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeDelegationTokenResponse", "DescribedDelegationTokenRenewer") => {
+            visitor.visit::<describe_delegation_token_response::DescribedDelegationTokenRenewer<'_>>(
+                DescribeDelegationTokenResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeGroupsResponse", "DescribedGroup") => {
+            visitor.visit::<describe_groups_response::DescribedGroup<'_>>(DescribeGroupsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeGroupsResponse", "DescribedGroupMember") => {
+            visitor.visit::<describe_groups_response::DescribedGroupMember<'_>>(DescribeGroupsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeLogDirsRequest", "DescribableLogDirTopic") => {
+            visitor
+                .visit::<describe_log_dirs_request::DescribableLogDirTopic<'_>>(DescribeLogDirsRequest::FLEXIBLE_FROM)
+        }
+        ("DescribeLogDirsResponse", "DescribeLogDirsResult") => {
+            visitor
+                .visit::<describe_log_dirs_response::DescribeLogDirsResult<'_>>(DescribeLogDirsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeLogDirsResponse", "DescribeLogDirsTopic") => visitor
+            .visit::<describe_log_dirs_response::DescribeLogDirsTopic<'_>>(DescribeLogDirsResponse::FLEXIBLE_FROM),
+        ("DescribeLogDirsResponse", "DescribeLogDirsPartition") => {
+            visitor
+                .visit::<describe_log_dirs_response::DescribeLogDirsPartition>(DescribeLogDirsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeProducersRequest", "TopicRequest") => {
+            visitor.visit::<describe_producers_request::TopicRequest<'_>>(DescribeProducersRequest::FLEXIBLE_FROM)
+        }
+        ("DescribeProducersResponse", "TopicResponse") => {
+            visitor.visit::<describe_producers_response::TopicResponse<'_>>(DescribeProducersResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeProducersResponse", "PartitionResponse") => visitor
+            .visit::<describe_producers_response::PartitionResponse<'_>>(DescribeProducersResponse::FLEXIBLE_FROM),
+        ("DescribeProducersResponse", "ProducerState") => {
+            visitor.visit::<describe_producers_response::ProducerState>(DescribeProducersResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeQuorumRequest", "TopicData") => {
+            visitor.visit::<describe_quorum_request::TopicData<'_>>(DescribeQuorumRequest::FLEXIBLE_FROM)
+        }
+        ("DescribeQuorumRequest", "PartitionData") => {
+            visitor.visit::<describe_quorum_request::PartitionData>(DescribeQuorumRequest::FLEXIBLE_FROM)
+        }
+        ("DescribeQuorumResponse", "TopicData") => {
+            visitor.visit::<describe_quorum_response::TopicData<'_>>(DescribeQuorumResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeQuorumResponse", "PartitionData") => {
+            visitor.visit::<describe_quorum_response::PartitionData<'_>>(DescribeQuorumResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeQuorumResponse", "Node") => {
+            visitor.visit::<describe_quorum_response::Node<'_>>(DescribeQuorumResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeQuorumResponse", "Listener") => {
+            visitor.visit::<describe_quorum_response::Listener<'_>>(DescribeQuorumResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeQuorumResponse", "ReplicaState") => {
+            visitor.visit::<describe_quorum_response::ReplicaState>(DescribeQuorumResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeShareGroupOffsetsRequest", "DescribeShareGroupOffsetsRequestGroup") => {
+            visitor.visit::<describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestGroup<'_>>(
+                DescribeShareGroupOffsetsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeShareGroupOffsetsRequest", "DescribeShareGroupOffsetsRequestTopic") => {
+            visitor.visit::<describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestTopic<'_>>(
+                DescribeShareGroupOffsetsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeShareGroupOffsetsResponse", "DescribeShareGroupOffsetsResponseGroup") => {
+            visitor.visit::<describe_share_group_offsets_response::DescribeShareGroupOffsetsResponseGroup<'_>>(
+                DescribeShareGroupOffsetsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeShareGroupOffsetsResponse", "DescribeShareGroupOffsetsResponseTopic") => {
+            visitor.visit::<describe_share_group_offsets_response::DescribeShareGroupOffsetsResponseTopic<'_>>(
+                DescribeShareGroupOffsetsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeShareGroupOffsetsResponse", "DescribeShareGroupOffsetsResponsePartition") => {
+            visitor.visit::<describe_share_group_offsets_response::DescribeShareGroupOffsetsResponsePartition<'_>>(
+                DescribeShareGroupOffsetsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeTopicPartitionsRequest", "TopicRequest") => visitor
+            .visit::<describe_topic_partitions_request::TopicRequest<'_>>(
+                DescribeTopicPartitionsRequest::FLEXIBLE_FROM,
+            ),
+        ("DescribeTopicPartitionsRequest", "Cursor") => visitor
+            .visit::<describe_topic_partitions_request::Cursor<'_>>(DescribeTopicPartitionsRequest::FLEXIBLE_FROM),
+        ("DescribeTopicPartitionsResponse", "DescribeTopicPartitionsResponseTopic") => {
+            visitor.visit::<describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic<'_>>(
+                DescribeTopicPartitionsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeTopicPartitionsResponse", "DescribeTopicPartitionsResponsePartition") => {
+            visitor.visit::<describe_topic_partitions_response::DescribeTopicPartitionsResponsePartition<'_>>(
+                DescribeTopicPartitionsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeTopicPartitionsResponse", "Cursor") => visitor
+            .visit::<describe_topic_partitions_response::Cursor<'_>>(DescribeTopicPartitionsResponse::FLEXIBLE_FROM),
+        ("DescribeTransactionsResponse", "TransactionState") => visitor
+            .visit::<describe_transactions_response::TransactionState<'_>>(DescribeTransactionsResponse::FLEXIBLE_FROM),
+        ("DescribeTransactionsResponse", "TopicData") => {
+            visitor.visit::<describe_transactions_response::TopicData<'_>>(DescribeTransactionsResponse::FLEXIBLE_FROM)
+        }
+        ("DescribeUserScramCredentialsRequest", "UserName") => visitor
+            .visit::<describe_user_scram_credentials_request::UserName<'_>>(
+                DescribeUserScramCredentialsRequest::FLEXIBLE_FROM,
+            ),
+        ("DescribeUserScramCredentialsResponse", "DescribeUserScramCredentialsResult") => {
+            visitor.visit::<describe_user_scram_credentials_response::DescribeUserScramCredentialsResult<'_>>(
+                DescribeUserScramCredentialsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("DescribeUserScramCredentialsResponse", "CredentialInfo") => {
+            visitor.visit::<describe_user_scram_credentials_response::CredentialInfo>(
+                DescribeUserScramCredentialsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("ElectLeadersRequest", "TopicPartitions") => {
+            visitor.visit::<elect_leaders_request::TopicPartitions<'_>>(ElectLeadersRequest::FLEXIBLE_FROM)
+        }
+        ("ElectLeadersResponse", "ReplicaElectionResult") => {
+            visitor.visit::<elect_leaders_response::ReplicaElectionResult<'_>>(ElectLeadersResponse::FLEXIBLE_FROM)
+        }
+        ("ElectLeadersResponse", "PartitionResult") => {
+            visitor.visit::<elect_leaders_response::PartitionResult<'_>>(ElectLeadersResponse::FLEXIBLE_FROM)
+        }
+        ("EndQuorumEpochRequest", "TopicData") => {
+            visitor.visit::<end_quorum_epoch_request::TopicData<'_>>(EndQuorumEpochRequest::FLEXIBLE_FROM)
+        }
+        ("EndQuorumEpochRequest", "PartitionData") => {
+            visitor.visit::<end_quorum_epoch_request::PartitionData<'_>>(EndQuorumEpochRequest::FLEXIBLE_FROM)
+        }
+        ("EndQuorumEpochRequest", "ReplicaInfo") => {
+            visitor.visit::<end_quorum_epoch_request::ReplicaInfo>(EndQuorumEpochRequest::FLEXIBLE_FROM)
+        }
+        ("EndQuorumEpochRequest", "LeaderEndpoint") => {
+            visitor.visit::<end_quorum_epoch_request::LeaderEndpoint<'_>>(EndQuorumEpochRequest::FLEXIBLE_FROM)
+        }
+        ("EndQuorumEpochResponse", "TopicData") => {
+            visitor.visit::<end_quorum_epoch_response::TopicData<'_>>(EndQuorumEpochResponse::FLEXIBLE_FROM)
+        }
+        ("EndQuorumEpochResponse", "PartitionData") => {
+            visitor.visit::<end_quorum_epoch_response::PartitionData>(EndQuorumEpochResponse::FLEXIBLE_FROM)
+        }
+        ("EndQuorumEpochResponse", "NodeEndpoint") => {
+            visitor.visit::<end_quorum_epoch_response::NodeEndpoint<'_>>(EndQuorumEpochResponse::FLEXIBLE_FROM)
+        }
+        ("FetchRequest", "ReplicaState") => visitor.visit::<fetch_request::ReplicaState>(FetchRequest::FLEXIBLE_FROM),
+        ("FetchRequest", "FetchTopic") => visitor.visit::<fetch_request::FetchTopic<'_>>(FetchRequest::FLEXIBLE_FROM),
+        ("FetchRequest", "FetchPartition") => {
+            visitor.visit::<fetch_request::FetchPartition>(FetchRequest::FLEXIBLE_FROM)
+        }
+        ("FetchRequest", "ForgottenTopic") => {
+            visitor.visit::<fetch_request::ForgottenTopic<'_>>(FetchRequest::FLEXIBLE_FROM)
+        }
+        ("FetchResponse", "FetchableTopicResponse") => {
+            visitor.visit::<fetch_response::FetchableTopicResponse<'_>>(FetchResponse::FLEXIBLE_FROM)
+        }
+        ("FetchResponse", "PartitionData") => {
+            visitor.visit::<fetch_response::PartitionData<'_>>(FetchResponse::FLEXIBLE_FROM)
+        }
+        ("FetchResponse", "EpochEndOffset") => {
+            visitor.visit::<fetch_response::EpochEndOffset>(FetchResponse::FLEXIBLE_FROM)
+        }
+        ("FetchResponse", "LeaderIdAndEpoch") => {
+            visitor.visit::<fetch_response::LeaderIdAndEpoch>(FetchResponse::FLEXIBLE_FROM)
+        }
+        ("FetchResponse", "SnapshotId") => visitor.visit::<fetch_response::SnapshotId>(FetchResponse::FLEXIBLE_FROM),
+        ("FetchResponse", "AbortedTransaction") => {
+            visitor.visit::<fetch_response::AbortedTransaction>(FetchResponse::FLEXIBLE_FROM)
+        }
+        ("FetchResponse", "NodeEndpoint") => {
+            visitor.visit::<fetch_response::NodeEndpoint<'_>>(FetchResponse::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotRequest", "TopicSnapshot") => {
+            visitor.visit::<fetch_snapshot_request::TopicSnapshot<'_>>(FetchSnapshotRequest::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotRequest", "PartitionSnapshot") => {
+            visitor.visit::<fetch_snapshot_request::PartitionSnapshot>(FetchSnapshotRequest::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotRequest", "SnapshotId") => {
+            visitor.visit::<fetch_snapshot_request::SnapshotId>(FetchSnapshotRequest::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotResponse", "TopicSnapshot") => {
+            visitor.visit::<fetch_snapshot_response::TopicSnapshot<'_>>(FetchSnapshotResponse::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotResponse", "PartitionSnapshot") => {
+            visitor.visit::<fetch_snapshot_response::PartitionSnapshot<'_>>(FetchSnapshotResponse::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotResponse", "SnapshotId") => {
+            visitor.visit::<fetch_snapshot_response::SnapshotId>(FetchSnapshotResponse::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotResponse", "LeaderIdAndEpoch") => {
+            visitor.visit::<fetch_snapshot_response::LeaderIdAndEpoch>(FetchSnapshotResponse::FLEXIBLE_FROM)
+        }
+        ("FetchSnapshotResponse", "NodeEndpoint") => {
+            visitor.visit::<fetch_snapshot_response::NodeEndpoint<'_>>(FetchSnapshotResponse::FLEXIBLE_FROM)
+        }
+        ("FindCoordinatorResponse", "Coordinator") => {
+            visitor.visit::<find_coordinator_response::Coordinator<'_>>(FindCoordinatorResponse::FLEXIBLE_FROM)
+        }
+        ("GroupMetadataValue", "MemberMetadata") => {
+            visitor.visit::<group_metadata_value::MemberMetadata<'_>>(GroupMetadataValue::FLEXIBLE_FROM)
+        }
+        ("IncrementalAlterConfigsRequest", "AlterConfigsResource") => {
+            visitor.visit::<incremental_alter_configs_request::AlterConfigsResource<'_>>(
+                IncrementalAlterConfigsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("IncrementalAlterConfigsRequest", "AlterableConfig") => visitor
+            .visit::<incremental_alter_configs_request::AlterableConfig<'_>>(
+            IncrementalAlterConfigsRequest::FLEXIBLE_FROM,
+        ),
+        ("IncrementalAlterConfigsResponse", "AlterConfigsResourceResponse") => {
+            visitor.visit::<incremental_alter_configs_response::AlterConfigsResourceResponse<'_>>(
+                IncrementalAlterConfigsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("InitializeShareGroupStateRequest", "InitializeStateData") => {
+            visitor.visit::<initialize_share_group_state_request::InitializeStateData<'_>>(
+                InitializeShareGroupStateRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("InitializeShareGroupStateRequest", "PartitionData") => visitor
+            .visit::<initialize_share_group_state_request::PartitionData>(
+            InitializeShareGroupStateRequest::FLEXIBLE_FROM,
+        ),
+        ("InitializeShareGroupStateResponse", "InitializeStateResult") => {
+            visitor.visit::<initialize_share_group_state_response::InitializeStateResult<'_>>(
+                InitializeShareGroupStateResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("InitializeShareGroupStateResponse", "PartitionResult") => {
+            visitor.visit::<initialize_share_group_state_response::PartitionResult<'_>>(
+                InitializeShareGroupStateResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("JoinGroupRequest", "JoinGroupRequestProtocol") => {
+            visitor.visit::<join_group_request::JoinGroupRequestProtocol<'_>>(JoinGroupRequest::FLEXIBLE_FROM)
+        }
+        ("JoinGroupResponse", "JoinGroupResponseMember") => {
+            visitor.visit::<join_group_response::JoinGroupResponseMember<'_>>(JoinGroupResponse::FLEXIBLE_FROM)
+        }
+        ("LeaderChangeMessage", "Voter") => {
+            visitor.visit::<leader_change_message::Voter>(LeaderChangeMessage::FLEXIBLE_FROM)
+        }
+        ("LeaveGroupRequest", "MemberIdentity") => {
+            visitor.visit::<leave_group_request::MemberIdentity<'_>>(LeaveGroupRequest::FLEXIBLE_FROM)
+        }
+        ("LeaveGroupResponse", "MemberResponse") => {
+            visitor.visit::<leave_group_response::MemberResponse<'_>>(LeaveGroupResponse::FLEXIBLE_FROM)
+        }
+        ("ListConfigResourcesResponse", "ConfigResource") => visitor
+            .visit::<list_config_resources_response::ConfigResource<'_>>(ListConfigResourcesResponse::FLEXIBLE_FROM),
+        ("ListGroupsResponse", "ListedGroup") => {
+            visitor.visit::<list_groups_response::ListedGroup<'_>>(ListGroupsResponse::FLEXIBLE_FROM)
+        }
+        ("ListOffsetsRequest", "ListOffsetsTopic") => {
+            visitor.visit::<list_offsets_request::ListOffsetsTopic<'_>>(ListOffsetsRequest::FLEXIBLE_FROM)
+        }
+        ("ListOffsetsRequest", "ListOffsetsPartition") => {
+            visitor.visit::<list_offsets_request::ListOffsetsPartition>(ListOffsetsRequest::FLEXIBLE_FROM)
+        }
+        ("ListOffsetsResponse", "ListOffsetsTopicResponse") => {
+            visitor.visit::<list_offsets_response::ListOffsetsTopicResponse<'_>>(ListOffsetsResponse::FLEXIBLE_FROM)
+        }
+        ("ListOffsetsResponse", "ListOffsetsPartitionResponse") => {
+            visitor.visit::<list_offsets_response::ListOffsetsPartitionResponse>(ListOffsetsResponse::FLEXIBLE_FROM)
+        }
+        ("ListPartitionReassignmentsRequest", "ListPartitionReassignmentsTopics") => {
+            visitor.visit::<list_partition_reassignments_request::ListPartitionReassignmentsTopics<'_>>(
+                ListPartitionReassignmentsRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("ListPartitionReassignmentsResponse", "OngoingTopicReassignment") => {
+            visitor.visit::<list_partition_reassignments_response::OngoingTopicReassignment<'_>>(
+                ListPartitionReassignmentsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("ListPartitionReassignmentsResponse", "OngoingPartitionReassignment") => {
+            visitor.visit::<list_partition_reassignments_response::OngoingPartitionReassignment<'_>>(
+                ListPartitionReassignmentsResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("ListTransactionsResponse", "TransactionState") => {
+            visitor.visit::<list_transactions_response::TransactionState<'_>>(ListTransactionsResponse::FLEXIBLE_FROM)
+        }
+        ("MetadataRequest", "MetadataRequestTopic") => {
+            visitor.visit::<metadata_request::MetadataRequestTopic<'_>>(MetadataRequest::FLEXIBLE_FROM)
+        }
+        ("MetadataResponse", "MetadataResponseBroker") => {
+            visitor.visit::<metadata_response::MetadataResponseBroker<'_>>(MetadataResponse::FLEXIBLE_FROM)
+        }
+        ("MetadataResponse", "MetadataResponseTopic") => {
+            visitor.visit::<metadata_response::MetadataResponseTopic<'_>>(MetadataResponse::FLEXIBLE_FROM)
+        }
+        ("MetadataResponse", "MetadataResponsePartition") => {
+            visitor.visit::<metadata_response::MetadataResponsePartition<'_>>(MetadataResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetCommitRequest", "OffsetCommitRequestTopic") => {
+            visitor.visit::<offset_commit_request::OffsetCommitRequestTopic<'_>>(OffsetCommitRequest::FLEXIBLE_FROM)
+        }
+        ("OffsetCommitRequest", "OffsetCommitRequestPartition") => {
+            visitor.visit::<offset_commit_request::OffsetCommitRequestPartition<'_>>(OffsetCommitRequest::FLEXIBLE_FROM)
+        }
+        ("OffsetCommitResponse", "OffsetCommitResponseTopic") => {
+            visitor.visit::<offset_commit_response::OffsetCommitResponseTopic<'_>>(OffsetCommitResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetCommitResponse", "OffsetCommitResponsePartition") => {
+            visitor.visit::<offset_commit_response::OffsetCommitResponsePartition>(OffsetCommitResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetDeleteRequest", "OffsetDeleteRequestTopic") => {
+            visitor.visit::<offset_delete_request::OffsetDeleteRequestTopic<'_>>(OffsetDeleteRequest::FLEXIBLE_FROM)
+        }
+        ("OffsetDeleteRequest", "OffsetDeleteRequestPartition") => {
+            visitor.visit::<offset_delete_request::OffsetDeleteRequestPartition>(OffsetDeleteRequest::FLEXIBLE_FROM)
+        }
+        ("OffsetDeleteResponse", "OffsetDeleteResponseTopic") => {
+            visitor.visit::<offset_delete_response::OffsetDeleteResponseTopic<'_>>(OffsetDeleteResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetDeleteResponse", "OffsetDeleteResponsePartition") => {
+            visitor.visit::<offset_delete_response::OffsetDeleteResponsePartition>(OffsetDeleteResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchRequest", "OffsetFetchRequestTopic") => {
+            visitor.visit::<offset_fetch_request::OffsetFetchRequestTopic<'_>>(OffsetFetchRequest::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchRequest", "OffsetFetchRequestGroup") => {
+            visitor.visit::<offset_fetch_request::OffsetFetchRequestGroup<'_>>(OffsetFetchRequest::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchRequest", "OffsetFetchRequestTopics") => {
+            visitor.visit::<offset_fetch_request::OffsetFetchRequestTopics<'_>>(OffsetFetchRequest::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchResponse", "OffsetFetchResponseTopic") => {
+            visitor.visit::<offset_fetch_response::OffsetFetchResponseTopic<'_>>(OffsetFetchResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchResponse", "OffsetFetchResponsePartition") => {
+            visitor.visit::<offset_fetch_response::OffsetFetchResponsePartition<'_>>(OffsetFetchResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchResponse", "OffsetFetchResponseGroup") => {
+            visitor.visit::<offset_fetch_response::OffsetFetchResponseGroup<'_>>(OffsetFetchResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchResponse", "OffsetFetchResponseTopics") => {
+            visitor.visit::<offset_fetch_response::OffsetFetchResponseTopics<'_>>(OffsetFetchResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetFetchResponse", "OffsetFetchResponsePartitions") => {
+            visitor
+                .visit::<offset_fetch_response::OffsetFetchResponsePartitions<'_>>(OffsetFetchResponse::FLEXIBLE_FROM)
+        }
+        ("OffsetForLeaderEpochRequest", "OffsetForLeaderTopic") => {
+            visitor.visit::<offset_for_leader_epoch_request::OffsetForLeaderTopic<'_>>(
+                OffsetForLeaderEpochRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("OffsetForLeaderEpochRequest", "OffsetForLeaderPartition") => {
+            visitor.visit::<offset_for_leader_epoch_request::OffsetForLeaderPartition>(
+                OffsetForLeaderEpochRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("OffsetForLeaderEpochResponse", "OffsetForLeaderTopicResult") => {
+            visitor.visit::<offset_for_leader_epoch_response::OffsetForLeaderTopicResult<'_>>(
+                OffsetForLeaderEpochResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("OffsetForLeaderEpochResponse", "EpochEndOffset") => visitor
+            .visit::<offset_for_leader_epoch_response::EpochEndOffset>(OffsetForLeaderEpochResponse::FLEXIBLE_FROM),
+        ("ProduceRequest", "TopicProduceData") => {
+            visitor.visit::<produce_request::TopicProduceData<'_>>(ProduceRequest::FLEXIBLE_FROM)
+        }
+        ("ProduceRequest", "PartitionProduceData") => {
+            visitor.visit::<produce_request::PartitionProduceData<'_>>(ProduceRequest::FLEXIBLE_FROM)
+        }
+        ("ProduceResponse", "TopicProduceResponse") => {
+            visitor.visit::<produce_response::TopicProduceResponse<'_>>(ProduceResponse::FLEXIBLE_FROM)
+        }
+        ("ProduceResponse", "PartitionProduceResponse") => {
+            visitor.visit::<produce_response::PartitionProduceResponse<'_>>(ProduceResponse::FLEXIBLE_FROM)
+        }
+        ("ProduceResponse", "BatchIndexAndErrorMessage") => {
+            visitor.visit::<produce_response::BatchIndexAndErrorMessage<'_>>(ProduceResponse::FLEXIBLE_FROM)
+        }
+        ("ProduceResponse", "LeaderIdAndEpoch") => {
+            visitor.visit::<produce_response::LeaderIdAndEpoch>(ProduceResponse::FLEXIBLE_FROM)
+        }
+        ("ProduceResponse", "NodeEndpoint") => {
+            visitor.visit::<produce_response::NodeEndpoint<'_>>(ProduceResponse::FLEXIBLE_FROM)
+        }
+        ("ProducerSnapshot", "ProducerEntry") => {
+            visitor.visit::<producer_snapshot::ProducerEntry>(ProducerSnapshot::FLEXIBLE_FROM)
+        }
+        ("QuorumStateData", "Voter") => visitor.visit::<quorum_state_data::Voter>(QuorumStateData::FLEXIBLE_FROM),
+        ("ReadShareGroupStateRequest", "ReadStateData") => visitor
+            .visit::<read_share_group_state_request::ReadStateData<'_>>(ReadShareGroupStateRequest::FLEXIBLE_FROM),
+        ("ReadShareGroupStateRequest", "PartitionData") => {
+            visitor.visit::<read_share_group_state_request::PartitionData>(ReadShareGroupStateRequest::FLEXIBLE_FROM)
+        }
+        ("ReadShareGroupStateResponse", "ReadStateResult") => visitor
+            .visit::<read_share_group_state_response::ReadStateResult<'_>>(ReadShareGroupStateResponse::FLEXIBLE_FROM),
+        ("ReadShareGroupStateResponse", "PartitionResult") => visitor
+            .visit::<read_share_group_state_response::PartitionResult<'_>>(ReadShareGroupStateResponse::FLEXIBLE_FROM),
+        ("ReadShareGroupStateResponse", "StateBatch") => {
+            visitor.visit::<read_share_group_state_response::StateBatch>(ReadShareGroupStateResponse::FLEXIBLE_FROM)
+        }
+        ("ReadShareGroupStateSummaryRequest", "ReadStateSummaryData") => {
+            visitor.visit::<read_share_group_state_summary_request::ReadStateSummaryData<'_>>(
+                ReadShareGroupStateSummaryRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("ReadShareGroupStateSummaryRequest", "PartitionData") => visitor
+            .visit::<read_share_group_state_summary_request::PartitionData>(
+            ReadShareGroupStateSummaryRequest::FLEXIBLE_FROM,
+        ),
+        ("ReadShareGroupStateSummaryResponse", "ReadStateSummaryResult") => {
+            visitor.visit::<read_share_group_state_summary_response::ReadStateSummaryResult<'_>>(
+                ReadShareGroupStateSummaryResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("ReadShareGroupStateSummaryResponse", "PartitionResult") => {
+            visitor.visit::<read_share_group_state_summary_response::PartitionResult<'_>>(
+                ReadShareGroupStateSummaryResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("RegisterBrokerRecord", "BrokerEndpoint") => {
+            visitor.visit::<register_broker_record::BrokerEndpoint<'_>>(RegisterBrokerRecord::FLEXIBLE_FROM)
+        }
+        ("RegisterBrokerRecord", "BrokerFeature") => {
+            visitor.visit::<register_broker_record::BrokerFeature<'_>>(RegisterBrokerRecord::FLEXIBLE_FROM)
+        }
+        ("RegisterControllerRecord", "ControllerEndpoint") => {
+            visitor.visit::<register_controller_record::ControllerEndpoint<'_>>(RegisterControllerRecord::FLEXIBLE_FROM)
+        }
+        ("RegisterControllerRecord", "ControllerFeature") => {
+            visitor.visit::<register_controller_record::ControllerFeature<'_>>(RegisterControllerRecord::FLEXIBLE_FROM)
+        }
+        ("RemoteLogSegmentMetadataRecord", "RemoteLogSegmentIdEntry") => {
+            visitor.visit::<remote_log_segment_metadata_record::RemoteLogSegmentIdEntry<'_>>(
+                RemoteLogSegmentMetadataRecord::FLEXIBLE_FROM,
+            )
+        }
+        ("RemoteLogSegmentMetadataRecord", "TopicIdPartitionEntry") => {
+            visitor.visit::<remote_log_segment_metadata_record::TopicIdPartitionEntry<'_>>(
+                RemoteLogSegmentMetadataRecord::FLEXIBLE_FROM,
+            )
+        }
+        ("RemoteLogSegmentMetadataRecord", "SegmentLeaderEpochEntry") => {
+            visitor.visit::<remote_log_segment_metadata_record::SegmentLeaderEpochEntry>(
+                RemoteLogSegmentMetadataRecord::FLEXIBLE_FROM,
+            )
+        }
+        ("RemoteLogSegmentMetadataSnapshotRecord", "SegmentLeaderEpochEntry") => {
+            visitor.visit::<remote_log_segment_metadata_snapshot_record::SegmentLeaderEpochEntry>(
+                RemoteLogSegmentMetadataSnapshotRecord::FLEXIBLE_FROM,
+            )
+        }
+        ("RemoteLogSegmentMetadataUpdateRecord", "RemoteLogSegmentIdEntry") => {
+            visitor.visit::<remote_log_segment_metadata_update_record::RemoteLogSegmentIdEntry<'_>>(
+                RemoteLogSegmentMetadataUpdateRecord::FLEXIBLE_FROM,
+            )
+        }
+        ("RemoteLogSegmentMetadataUpdateRecord", "TopicIdPartitionEntry") => {
+            visitor.visit::<remote_log_segment_metadata_update_record::TopicIdPartitionEntry<'_>>(
+                RemoteLogSegmentMetadataUpdateRecord::FLEXIBLE_FROM,
+            )
+        }
+        ("RemotePartitionDeleteMetadataRecord", "TopicIdPartitionEntry") => {
+            visitor.visit::<remote_partition_delete_metadata_record::TopicIdPartitionEntry<'_>>(
+                RemotePartitionDeleteMetadataRecord::FLEXIBLE_FROM,
+            )
+        }
+        ("ShareAcknowledgeRequest", "AcknowledgeTopic") => {
+            visitor.visit::<share_acknowledge_request::AcknowledgeTopic<'_>>(ShareAcknowledgeRequest::FLEXIBLE_FROM)
+        }
+        ("ShareAcknowledgeRequest", "AcknowledgePartition") => {
+            visitor.visit::<share_acknowledge_request::AcknowledgePartition<'_>>(ShareAcknowledgeRequest::FLEXIBLE_FROM)
+        }
+        ("ShareAcknowledgeRequest", "AcknowledgementBatch") => {
+            visitor.visit::<share_acknowledge_request::AcknowledgementBatch<'_>>(ShareAcknowledgeRequest::FLEXIBLE_FROM)
+        }
+        ("ShareAcknowledgeResponse", "ShareAcknowledgeTopicResponse") => {
+            visitor.visit::<share_acknowledge_response::ShareAcknowledgeTopicResponse<'_>>(
+                ShareAcknowledgeResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("ShareAcknowledgeResponse", "PartitionData") => {
+            visitor.visit::<share_acknowledge_response::PartitionData<'_>>(ShareAcknowledgeResponse::FLEXIBLE_FROM)
+        }
+        ("ShareAcknowledgeResponse", "LeaderIdAndEpoch") => {
+            visitor.visit::<share_acknowledge_response::LeaderIdAndEpoch>(ShareAcknowledgeResponse::FLEXIBLE_FROM)
+        }
+        ("ShareAcknowledgeResponse", "NodeEndpoint") => {
+            visitor.visit::<share_acknowledge_response::NodeEndpoint<'_>>(ShareAcknowledgeResponse::FLEXIBLE_FROM)
+        }
+        ("ShareFetchRequest", "FetchTopic") => {
+            visitor.visit::<share_fetch_request::FetchTopic<'_>>(ShareFetchRequest::FLEXIBLE_FROM)
+        }
+        ("ShareFetchRequest", "FetchPartition") => {
+            visitor.visit::<share_fetch_request::FetchPartition<'_>>(ShareFetchRequest::FLEXIBLE_FROM)
+        }
+        ("ShareFetchRequest", "AcknowledgementBatch") => {
+            visitor.visit::<share_fetch_request::AcknowledgementBatch<'_>>(ShareFetchRequest::FLEXIBLE_FROM)
+        }
+        ("ShareFetchRequest", "ForgottenTopic") => {
+            visitor.visit::<share_fetch_request::ForgottenTopic<'_>>(ShareFetchRequest::FLEXIBLE_FROM)
+        }
+        ("ShareFetchResponse", "ShareFetchableTopicResponse") => {
+            visitor.visit::<share_fetch_response::ShareFetchableTopicResponse<'_>>(ShareFetchResponse::FLEXIBLE_FROM)
+        }
+        ("ShareFetchResponse", "PartitionData") => {
+            visitor.visit::<share_fetch_response::PartitionData<'_>>(ShareFetchResponse::FLEXIBLE_FROM)
+        }
+        ("ShareFetchResponse", "LeaderIdAndEpoch") => {
+            visitor.visit::<share_fetch_response::LeaderIdAndEpoch>(ShareFetchResponse::FLEXIBLE_FROM)
+        }
+        ("ShareFetchResponse", "AcquiredRecords") => {
+            visitor.visit::<share_fetch_response::AcquiredRecords>(ShareFetchResponse::FLEXIBLE_FROM)
+        }
+        ("ShareFetchResponse", "NodeEndpoint") => {
+            visitor.visit::<share_fetch_response::NodeEndpoint<'_>>(ShareFetchResponse::FLEXIBLE_FROM)
+        }
+        ("ShareGroupCurrentMemberAssignmentValue", "TopicPartitions") => {
+            visitor.visit::<share_group_current_member_assignment_value::TopicPartitions<'_>>(
+                ShareGroupCurrentMemberAssignmentValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ShareGroupDescribeResponse", "DescribedGroup") => visitor
+            .visit::<share_group_describe_response::DescribedGroup<'_>>(ShareGroupDescribeResponse::FLEXIBLE_FROM),
+        ("ShareGroupDescribeResponse", "Member") => {
+            visitor.visit::<share_group_describe_response::Member<'_>>(ShareGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("ShareGroupDescribeResponse", "TopicPartitions") => visitor
+            .visit::<share_group_describe_response::TopicPartitions<'_>>(ShareGroupDescribeResponse::FLEXIBLE_FROM),
+        ("ShareGroupDescribeResponse", "Assignment") => {
+            visitor.visit::<share_group_describe_response::Assignment<'_>>(ShareGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("ShareGroupHeartbeatResponse", "Assignment") => {
+            visitor.visit::<share_group_heartbeat_response::Assignment<'_>>(ShareGroupHeartbeatResponse::FLEXIBLE_FROM)
+        }
+        ("ShareGroupHeartbeatResponse", "TopicPartitions") => visitor
+            .visit::<share_group_heartbeat_response::TopicPartitions<'_>>(ShareGroupHeartbeatResponse::FLEXIBLE_FROM),
+        ("ShareGroupStatePartitionMetadataValue", "TopicPartitionsInfo") => {
+            visitor.visit::<share_group_state_partition_metadata_value::TopicPartitionsInfo<'_>>(
+                ShareGroupStatePartitionMetadataValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ShareGroupStatePartitionMetadataValue", "TopicInfo") => {
+            visitor.visit::<share_group_state_partition_metadata_value::TopicInfo<'_>>(
+                ShareGroupStatePartitionMetadataValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ShareGroupTargetAssignmentMemberValue", "TopicPartition") => {
+            visitor.visit::<share_group_target_assignment_member_value::TopicPartition<'_>>(
+                ShareGroupTargetAssignmentMemberValue::FLEXIBLE_FROM,
+            )
+        }
+        ("ShareSnapshotValue", "StateBatch") => {
+            visitor.visit::<share_snapshot_value::StateBatch>(ShareSnapshotValue::FLEXIBLE_FROM)
+        }
+        ("ShareUpdateValue", "StateBatch") => {
+            visitor.visit::<share_update_value::StateBatch>(ShareUpdateValue::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupCurrentMemberAssignmentValue", "TaskIds") => {
+            visitor.visit::<streams_group_current_member_assignment_value::TaskIds<'_>>(
+                StreamsGroupCurrentMemberAssignmentValue::FLEXIBLE_FROM,
+            )
+        }
+        ("StreamsGroupDescribeResponse", "DescribedGroup") => visitor
+            .visit::<streams_group_describe_response::DescribedGroup<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM),
+        ("StreamsGroupDescribeResponse", "Topology") => {
+            visitor.visit::<streams_group_describe_response::Topology<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupDescribeResponse", "Subtopology") => visitor
+            .visit::<streams_group_describe_response::Subtopology<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM),
+        ("StreamsGroupDescribeResponse", "Member") => {
+            visitor.visit::<streams_group_describe_response::Member<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupDescribeResponse", "Endpoint") => {
+            visitor.visit::<streams_group_describe_response::Endpoint<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupDescribeResponse", "TaskOffset") => visitor
+            .visit::<streams_group_describe_response::TaskOffset<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM),
+        ("StreamsGroupDescribeResponse", "Assignment") => visitor
+            .visit::<streams_group_describe_response::Assignment<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM),
+        ("StreamsGroupDescribeResponse", "TaskIds") => {
+            visitor.visit::<streams_group_describe_response::TaskIds<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupDescribeResponse", "KeyValue") => {
+            visitor.visit::<streams_group_describe_response::KeyValue<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupDescribeResponse", "TopicInfo") => {
+            visitor.visit::<streams_group_describe_response::TopicInfo<'_>>(StreamsGroupDescribeResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatRequest", "Topology") => {
+            visitor.visit::<streams_group_heartbeat_request::Topology<'_>>(StreamsGroupHeartbeatRequest::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatRequest", "Subtopology") => visitor
+            .visit::<streams_group_heartbeat_request::Subtopology<'_>>(StreamsGroupHeartbeatRequest::FLEXIBLE_FROM),
+        ("StreamsGroupHeartbeatRequest", "CopartitionGroup") => visitor
+            .visit::<streams_group_heartbeat_request::CopartitionGroup<'_>>(
+            StreamsGroupHeartbeatRequest::FLEXIBLE_FROM,
+        ),
+        ("StreamsGroupHeartbeatRequest", "KeyValue") => {
+            visitor.visit::<streams_group_heartbeat_request::KeyValue<'_>>(StreamsGroupHeartbeatRequest::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatRequest", "TopicInfo") => {
+            visitor.visit::<streams_group_heartbeat_request::TopicInfo<'_>>(StreamsGroupHeartbeatRequest::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatRequest", "Endpoint") => {
+            visitor.visit::<streams_group_heartbeat_request::Endpoint<'_>>(StreamsGroupHeartbeatRequest::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatRequest", "TaskOffset") => visitor
+            .visit::<streams_group_heartbeat_request::TaskOffset<'_>>(StreamsGroupHeartbeatRequest::FLEXIBLE_FROM),
+        ("StreamsGroupHeartbeatRequest", "TaskIds") => {
+            visitor.visit::<streams_group_heartbeat_request::TaskIds<'_>>(StreamsGroupHeartbeatRequest::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatResponse", "EndpointToPartitions") => {
+            visitor.visit::<streams_group_heartbeat_response::EndpointToPartitions<'_>>(
+                StreamsGroupHeartbeatResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("StreamsGroupHeartbeatResponse", "Status") => {
+            visitor.visit::<streams_group_heartbeat_response::Status<'_>>(StreamsGroupHeartbeatResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatResponse", "TopicPartition") => visitor
+            .visit::<streams_group_heartbeat_response::TopicPartition<'_>>(
+                StreamsGroupHeartbeatResponse::FLEXIBLE_FROM,
+            ),
+        ("StreamsGroupHeartbeatResponse", "TaskIds") => {
+            visitor.visit::<streams_group_heartbeat_response::TaskIds<'_>>(StreamsGroupHeartbeatResponse::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupHeartbeatResponse", "Endpoint") => visitor
+            .visit::<streams_group_heartbeat_response::Endpoint<'_>>(StreamsGroupHeartbeatResponse::FLEXIBLE_FROM),
+        ("StreamsGroupMemberMetadataValue", "Endpoint") => visitor
+            .visit::<streams_group_member_metadata_value::Endpoint<'_>>(StreamsGroupMemberMetadataValue::FLEXIBLE_FROM),
+        ("StreamsGroupMemberMetadataValue", "KeyValue") => visitor
+            .visit::<streams_group_member_metadata_value::KeyValue<'_>>(StreamsGroupMemberMetadataValue::FLEXIBLE_FROM),
+        ("StreamsGroupMetadataValue", "LastAssignmentConfig") => visitor
+            .visit::<streams_group_metadata_value::LastAssignmentConfig<'_>>(
+            StreamsGroupMetadataValue::FLEXIBLE_FROM,
+        ),
+        ("StreamsGroupTargetAssignmentMemberValue", "TaskIds") => {
+            visitor.visit::<streams_group_target_assignment_member_value::TaskIds<'_>>(
+                StreamsGroupTargetAssignmentMemberValue::FLEXIBLE_FROM,
+            )
+        }
+        ("StreamsGroupTopologyValue", "Subtopology") => {
+            visitor.visit::<streams_group_topology_value::Subtopology<'_>>(StreamsGroupTopologyValue::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupTopologyValue", "CopartitionGroup") => visitor
+            .visit::<streams_group_topology_value::CopartitionGroup<'_>>(StreamsGroupTopologyValue::FLEXIBLE_FROM),
+        ("StreamsGroupTopologyValue", "TopicConfig") => {
+            visitor.visit::<streams_group_topology_value::TopicConfig<'_>>(StreamsGroupTopologyValue::FLEXIBLE_FROM)
+        }
+        ("StreamsGroupTopologyValue", "TopicInfo") => {
+            visitor.visit::<streams_group_topology_value::TopicInfo<'_>>(StreamsGroupTopologyValue::FLEXIBLE_FROM)
+        }
+        ("SyncGroupRequest", "SyncGroupRequestAssignment") => {
+            visitor.visit::<sync_group_request::SyncGroupRequestAssignment<'_>>(SyncGroupRequest::FLEXIBLE_FROM)
+        }
+        ("TransactionLogValue", "PartitionsSchema") => {
+            visitor.visit::<transaction_log_value::PartitionsSchema<'_>>(TransactionLogValue::FLEXIBLE_FROM)
+        }
+        ("TxnOffsetCommitRequest", "TxnOffsetCommitRequestTopic") => {
+            visitor.visit::<txn_offset_commit_request::TxnOffsetCommitRequestTopic<'_>>(
+                TxnOffsetCommitRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("TxnOffsetCommitRequest", "TxnOffsetCommitRequestPartition") => {
+            visitor.visit::<txn_offset_commit_request::TxnOffsetCommitRequestPartition<'_>>(
+                TxnOffsetCommitRequest::FLEXIBLE_FROM,
+            )
+        }
+        ("TxnOffsetCommitResponse", "TxnOffsetCommitResponseTopic") => {
+            visitor.visit::<txn_offset_commit_response::TxnOffsetCommitResponseTopic<'_>>(
+                TxnOffsetCommitResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("TxnOffsetCommitResponse", "TxnOffsetCommitResponsePartition") => {
+            visitor.visit::<txn_offset_commit_response::TxnOffsetCommitResponsePartition>(
+                TxnOffsetCommitResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("UpdateFeaturesRequest", "FeatureUpdateKey") => {
+            visitor.visit::<update_features_request::FeatureUpdateKey<'_>>(UpdateFeaturesRequest::FLEXIBLE_FROM)
+        }
+        ("UpdateFeaturesResponse", "UpdatableFeatureResult") => {
+            visitor.visit::<update_features_response::UpdatableFeatureResult<'_>>(UpdateFeaturesResponse::FLEXIBLE_FROM)
+        }
+        ("UpdateRaftVoterRequest", "Listener") => {
+            visitor.visit::<update_raft_voter_request::Listener<'_>>(UpdateRaftVoterRequest::FLEXIBLE_FROM)
+        }
+        ("UpdateRaftVoterRequest", "KRaftVersionFeature") => {
+            visitor.visit::<update_raft_voter_request::KRaftVersionFeature>(UpdateRaftVoterRequest::FLEXIBLE_FROM)
+        }
+        ("UpdateRaftVoterResponse", "CurrentLeader") => {
+            visitor.visit::<update_raft_voter_response::CurrentLeader<'_>>(UpdateRaftVoterResponse::FLEXIBLE_FROM)
+        }
+        ("VoteRequest", "TopicData") => visitor.visit::<vote_request::TopicData<'_>>(VoteRequest::FLEXIBLE_FROM),
+        ("VoteRequest", "PartitionData") => visitor.visit::<vote_request::PartitionData>(VoteRequest::FLEXIBLE_FROM),
+        ("VoteResponse", "TopicData") => visitor.visit::<vote_response::TopicData<'_>>(VoteResponse::FLEXIBLE_FROM),
+        ("VoteResponse", "PartitionData") => visitor.visit::<vote_response::PartitionData>(VoteResponse::FLEXIBLE_FROM),
+        ("VoteResponse", "NodeEndpoint") => {
+            visitor.visit::<vote_response::NodeEndpoint<'_>>(VoteResponse::FLEXIBLE_FROM)
+        }
+        ("VotersRecord", "Voter") => visitor.visit::<voters_record::Voter<'_>>(VotersRecord::FLEXIBLE_FROM),
+        ("VotersRecord", "Endpoint") => visitor.visit::<voters_record::Endpoint<'_>>(VotersRecord::FLEXIBLE_FROM),
+        ("VotersRecord", "KRaftVersionFeature") => {
+            visitor.visit::<voters_record::KRaftVersionFeature>(VotersRecord::FLEXIBLE_FROM)
+        }
+        ("WriteShareGroupStateRequest", "WriteStateData") => visitor
+            .visit::<write_share_group_state_request::WriteStateData<'_>>(WriteShareGroupStateRequest::FLEXIBLE_FROM),
+        ("WriteShareGroupStateRequest", "PartitionData") => visitor
+            .visit::<write_share_group_state_request::PartitionData<'_>>(WriteShareGroupStateRequest::FLEXIBLE_FROM),
+        ("WriteShareGroupStateRequest", "StateBatch") => {
+            visitor.visit::<write_share_group_state_request::StateBatch>(WriteShareGroupStateRequest::FLEXIBLE_FROM)
+        }
+        ("WriteShareGroupStateResponse", "WriteStateResult") => visitor
+            .visit::<write_share_group_state_response::WriteStateResult<'_>>(
+            WriteShareGroupStateResponse::FLEXIBLE_FROM,
+        ),
+        ("WriteShareGroupStateResponse", "PartitionResult") => visitor
+            .visit::<write_share_group_state_response::PartitionResult<'_>>(
+                WriteShareGroupStateResponse::FLEXIBLE_FROM,
+            ),
+        ("WriteTxnMarkersRequest", "WritableTxnMarker") => {
+            visitor.visit::<write_txn_markers_request::WritableTxnMarker<'_>>(WriteTxnMarkersRequest::FLEXIBLE_FROM)
+        }
+        ("WriteTxnMarkersRequest", "WritableTxnMarkerTopic") => {
+            visitor
+                .visit::<write_txn_markers_request::WritableTxnMarkerTopic<'_>>(WriteTxnMarkersRequest::FLEXIBLE_FROM)
+        }
+        ("WriteTxnMarkersResponse", "WritableTxnMarkerResult") => visitor
+            .visit::<write_txn_markers_response::WritableTxnMarkerResult<
+            '_,
+        >>(WriteTxnMarkersResponse::FLEXIBLE_FROM),
+        ("WriteTxnMarkersResponse", "WritableTxnMarkerTopicResult") => {
+            visitor.visit::<write_txn_markers_response::WritableTxnMarkerTopicResult<'_>>(
+                WriteTxnMarkersResponse::FLEXIBLE_FROM,
+            )
+        }
+        ("WriteTxnMarkersResponse", "WritableTxnMarkerPartitionResult") => {
+            visitor.visit::<write_txn_markers_response::WritableTxnMarkerPartitionResult>(
+                WriteTxnMarkersResponse::FLEXIBLE_FROM,
+            )
+        }
+        _ => panic!("no structure {name} in {message}"),
     }
 }
