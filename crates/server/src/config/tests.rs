@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use metadata::config::table;
+
 use super::*;
 
 /// As in Apache Kafka 4.x's own `config/server.properties`.
@@ -86,11 +88,25 @@ fn a_static_quorum_of_this_node_alone_works() {
 }
 
 #[test]
-fn the_packaged_file_works_and_is_as_good_as_kafkas() {
+fn the_packaged_file_works_for_one_node_and_lets_nobody_else_in() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/server.properties");
     let c = load(Some(&path), &[]).unwrap();
-    assert_eq!((c.listeners.len(), c.controller_listeners.len()), (1, 1));
-    assert!(c.remarks.iter().all(|remark| remark.starts_with("no effect yet")), "{:?}", c.remarks);
+    assert!(c.roles.embedded && c.listeners.iter().all(Listener::is_loopback));
+    assert_eq!(c.remarks, Vec::<String>::new());
+}
+
+#[test]
+fn the_packaged_file_shows_the_defaults_of_what_is_commented_out() {
+    let text = include_str!("../../../../config/server.properties");
+    let shown = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    let mut seen = 0;
+    for (name, value) in shown.filter(|(name, _)| name.contains('.') && !name.contains(' ')) {
+        let key = table::broker_key(name).unwrap_or_else(|| panic!("{name} is not a setting"));
+        let as_an_example = ["advertised.listeners", "klamm.metrics.listener"].contains(&name);
+        assert!(as_an_example || value == key.default.unwrap_or(""), "{name} has another default than {value}");
+        seen += 1;
+    }
+    assert!(seen > 15);
 }
 
 #[test]
