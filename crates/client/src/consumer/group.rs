@@ -34,6 +34,9 @@ pub struct Member {
     pub metadata: Vec<u8>,
 }
 
+/// What each member gets, by its id.
+pub type Shares = Vec<(String, Vec<u8>)>;
+
 /// A future that a trait can return.
 pub type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
@@ -46,11 +49,7 @@ pub trait GroupProtocol: Send + Sync {
     fn protocols(&mut self) -> Vec<(String, Vec<u8>)>;
 
     /// This member leads: the assignment of each member by its id.
-    fn assign<'f>(
-        &'f mut self,
-        protocol: &'f str,
-        members: &'f [Member],
-    ) -> BoxFuture<'f, Result<Vec<(String, Vec<u8>)>, Error>>;
+    fn assign<'f>(&'f mut self, protocol: &'f str, members: &'f [Member]) -> BoxFuture<'f, Result<Shares, Error>>;
 }
 
 /// Who this member is, for commits.

@@ -9,7 +9,7 @@ use wire::messages::consumer_protocol_subscription as s;
 use wire::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 
 use super::assignor::{self, Assignment, MemberSubscription, TopicPartition};
-use super::group::{BoxFuture, GroupProtocol, Member};
+use super::group::{BoxFuture, GroupProtocol, Member, Shares};
 use crate::{Client, Error, Topics};
 
 /// Shared between the consumer and the task that keeps its membership.
@@ -112,11 +112,7 @@ impl GroupProtocol for ConsumerProtocol {
         self.assignors.iter().map(|name| (name.clone(), metadata.clone())).collect()
     }
 
-    fn assign<'f>(
-        &'f mut self,
-        protocol: &'f str,
-        members: &'f [Member],
-    ) -> BoxFuture<'f, Result<Vec<(String, Vec<u8>)>, Error>> {
+    fn assign<'f>(&'f mut self, protocol: &'f str, members: &'f [Member]) -> BoxFuture<'f, Result<Shares, Error>> {
         Box::pin(async move {
             let members: Vec<MemberSubscription> = members.iter().map(read_member).collect::<Result<_, _>>()?;
             let mut names: Vec<String> = members.iter().flat_map(|m| m.topics.clone()).collect();
