@@ -80,6 +80,10 @@ pub(crate) fn malformed(path: &Path, line: &str) -> io::Error {
 /// The entries of a checkpoint file, its version and count checked.
 pub(crate) fn read_lines(disk: &dyn Disk, path: &Path) -> io::Result<Vec<String>> {
     let text = String::from_utf8(disk.read(path, BYTES_MAX)?).map_err(|_| malformed(path, "(not UTF-8)"))?;
+    // A power cut may leave half a number, which would be another number.
+    if !text.ends_with('\n') {
+        return Err(malformed(path, text.lines().last().unwrap_or("")));
+    }
     let mut lines = text.lines();
     match lines.next() {
         Some("0") => {}

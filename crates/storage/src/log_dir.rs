@@ -114,6 +114,13 @@ impl LogDir {
 
     pub fn write_meta(&mut self, meta: &MetaProperties, now_ms: i64) -> Result<(), Fault> {
         meta.write(&*self.disk, &self.path, now_ms).context("write meta.properties in", &self.path)?;
+        // The directory may have been made a moment ago. One above that we may not open was not made by us.
+        match self.path.parent().map(|above| self.disk.sync_dir(above)) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(Fault::new("sync the directory above", &self.path, &error));
+            }
+            _ => {}
+        }
         self.meta = Some(MetaProperties { version: 1, ..meta.clone() });
         Ok(())
     }

@@ -253,11 +253,12 @@ impl Segment {
         Ok(())
     }
 
-    /// Cuts the file at `position`, where the batch of `offset` begins, and the indexes with it. The segment must be
-    /// rescanned from its last index entry afterwards.
+    /// Cuts the file at `position`, where the batch of `offset` begins, and the indexes with it; the file's end is on the
+    /// disk then. The segment must be rescanned from its last index entry afterwards.
     pub fn cut(&mut self, offset: i64, position: u32) -> Result<(), Fault> {
         let path = self.log.path();
-        self.file()?.truncate(u64::from(position)).context("truncate", &path)?;
+        let file = self.file()?;
+        file.truncate(u64::from(position)).and_then(|()| file.sync()).context("truncate", &path)?;
         self.offsets.truncate_to(offset).context("truncate the offset index of", &path)?;
         self.times.truncate_to(offset).context("truncate the time index of", &path)
     }

@@ -231,10 +231,8 @@ impl Content {
 impl State {
     fn allow(&mut self, operation: Operation, path: &Path) -> Result<(), (io::Error, usize)> {
         let text = path.to_string_lossy().into_owned();
-        let matching = |failure: &&mut Failure| failure.operation == operation && text.contains(&failure.path);
-        let Some(at) = self.failures.iter_mut().enumerate().find(|(_, f)| matching(&f)).map(|(at, _)| at) else {
-            return Ok(());
-        };
+        let matching = |failure: &Failure| failure.operation == operation && text.contains(&failure.path);
+        let Some(at) = self.failures.iter().position(matching) else { return Ok(()) };
         if self.failures[at].after > 0 {
             self.failures[at].after -= 1;
             return Ok(());

@@ -127,6 +127,31 @@ fn holes_above_the_recovery_point_end_the_log_and_what_followed_is_set_aside() {
 }
 
 #[test]
+fn a_segment_whose_end_is_missing_ends_the_log_unless_compaction_may_have_taken_it() {
+    for compact in [false, true] {
+        let disk = MemDisk::new();
+        let log = synced(&disk, small(), 100);
+        let before = read_all(&log);
+        drop(log);
+        let mut logs: Vec<PathBuf> =
+            disk.paths().into_iter().filter(|path| path.to_string_lossy().ends_with(".log")).collect();
+        logs.sort();
+        let size = before[0].1.len();
+        disk.edit(&logs[0], |bytes| bytes.truncate(size * 3));
+        let config = LogConfig { compact, ..small() };
+        let (log, recovery) = on(&disk, config, Shutdown::PowerCut, 0);
+        if compact {
+            assert_eq!((log.log_end_offset(), recovery.cut), (100, None));
+        } else {
+            assert_eq!(read_all(&log), before[..3]);
+            assert_eq!(recovery.cut.unwrap().reason, "the end of the segment is missing");
+            let aside = logs[1].with_extension("log.cut-0");
+            assert!(disk.bytes(&aside).is_some(), "what follows is kept in a file beside");
+        }
+    }
+}
+
+#[test]
 fn the_same_hole_after_a_kill_is_damage_for_the_page_cache_has_survived() {
     let disk = MemDisk::new();
     let config = LogConfig { index_interval_bytes: 1 << 20, ..one_segment() };
@@ -384,7 +409,7 @@ fn segments_that_a_crashed_compaction_left_are_completed() {
     disk.edit(&file(first, ".log.swap"), |file| *file = bytes);
     disk.open(&file(7, ".log.cleaned"), storage::Access::Create).unwrap();
     disk.open(&file(7, ".index.deleted"), storage::Access::Create).unwrap();
-    let (log, _) = on(&disk, small(), Shutdown::PowerCut, 0);
+    let (log, _) = on(&disk, LogConfig { compact: true, ..small() }, Shutdown::PowerCut, 0);
     let expected: Vec<_> = before.iter().filter(|(base, _)| *base >= bases[2] || base % 3 == 2).cloned().collect();
     assert_eq!(read_all(&log), expected);
     assert!(!disk.paths().iter().any(|path| path.to_string_lossy().ends_with("swap")));

@@ -38,18 +38,45 @@ impl Log {
     /// The first record that has the largest timestamp of all (KIP-734).
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, ReadError> {
         self.online()?;
-        let mut latest: Option<&Segment> = None;
+        let mut latest: Option<(&Segment, (i64, i64))> = None;
         for segment in &self.segments {
-            if latest.is_none_or(|latest| segment.max_timestamp.0 > latest.max_timestamp.0) {
-                latest = Some(segment);
+            let max = self.live_max_timestamp(segment)?;
+            if max.0 >= 0 && latest.is_none_or(|(_, latest)| max.0 > latest.0) {
+                latest = Some((segment, max));
             }
         }
-        let Some(segment) = latest.filter(|segment| segment.max_timestamp.0 >= 0) else { return Ok(None) };
-        let (timestamp, offset) = segment.max_timestamp;
+        let Some((segment, (timestamp, offset))) = latest else { return Ok(None) };
         match segment.find(offset).map_err(|stop| self.read_error(segment, offset, stop))? {
             Some(place) => self.search_batch(segment, &place, timestamp),
             None => Ok(None),
         }
+    }
+
+    /// The largest timestamp of records that are not deleted, and the last offset of its batch.
+    fn live_max_timestamp(&self, segment: &Segment) -> Result<(i64, i64), ReadError> {
+        let start = self.log_start_offset;
+        if segment.base_offset >= start || segment.max_timestamp.0 < 0 {
+            return Ok(segment.max_timestamp);
+        }
+        // Records of the first segment are deleted, perhaps the one with the largest timestamp.
+        let (mut max, mut from) = ((-1, segment.base_offset), start);
+        while let Some(place) = segment.find(from).map_err(|stop| self.read_error(segment, from, stop))? {
+            let timestamp = match place.base_offset < start {
+                false => place.max_timestamp,
+                true => {
+                    let mut live_max = -1;
+                    while let Some(found) = self.search_batch(segment, &place, live_max + 1)? {
+                        live_max = found.timestamp;
+                    }
+                    live_max
+                }
+            };
+            if timestamp > max.0 {
+                max = (timestamp, place.last_offset);
+            }
+            from = place.last_offset + 1;
+        }
+        Ok(max)
     }
 
     fn search_by_time(&self, segment: &Segment, timestamp: i64) -> Result<Option<TimestampOffset>, ReadError> {

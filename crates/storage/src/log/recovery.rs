@@ -175,7 +175,8 @@ impl Log {
         let last = self.segments.len() - 1;
         let first = match open.shutdown {
             Shutdown::Clean | Shutdown::Killed => last,
-            Shutdown::PowerCut => self.segment_of(open.recovery_point),
+            // A segment that was synced and then rolled has its last index entries from the roll.
+            Shutdown::PowerCut => self.segment_of(open.recovery_point - 1),
         };
         for at in incomplete.iter().copied().filter(|at| *at < first) {
             self.reindex(at)?;
@@ -184,6 +185,12 @@ impl Log {
         self.log_end_offset = self.segments[first].base_offset;
         let mut at = first;
         while at < self.segments.len() {
+            if at > first && self.has_lost_end(at - 1, open) {
+                let (file, end) = (self.segments[at - 1].file()?, u64::from(self.segments[at - 1].size));
+                let reason = "the end of the segment is missing".to_owned();
+                self.cut(at - 1, &*file, end..end, false, reason, recovery)?;
+                break;
+            }
             let from = match (open.shutdown, at == first && !incomplete.contains(&at)) {
                 (Shutdown::Clean | Shutdown::Killed, true) => self.trusted_start(at, None, recovery)?,
                 (Shutdown::PowerCut, true) => self.trusted_start(at, Some(open.recovery_point), recovery)?,
@@ -204,6 +211,10 @@ impl Log {
             }
             at += 1;
         }
+        let active = self.segments.len() - 1;
+        for segment in &mut self.segments[first.min(active)..active] {
+            segment.seal(&self.config)?;
+        }
         if self.log_end_offset < self.log_start_offset {
             // As Kafka does: what is left lies before the log's start.
             let (start, end) = (self.log_start_offset, self.log_end_offset);
@@ -213,8 +224,11 @@ impl Log {
         }
         if open.shutdown == Shutdown::Clean {
             self.sync = SyncState::new(self.log_end_offset);
-        } else if open.recovery_point > self.log_end_offset {
-            self.sync.truncated(self.log_end_offset);
+        } else {
+            self.sync.unknown();
+            if open.recovery_point > self.log_end_offset {
+                self.sync.truncated(self.log_end_offset);
+            }
         }
         if is_new {
             self.sync.segment_rolled();
@@ -222,6 +236,14 @@ impl Log {
         self.epochs.truncate_from_end(self.log_end_offset);
         self.epochs.truncate_from_start(self.log_start_offset);
         if self.epochs != epochs_before { self.store_epochs() } else { Ok(()) }
+    }
+
+    /// Whether a power cut took the end of a segment, though the next one is there. Only compaction leaves such gaps.
+    fn has_lost_end(&self, at: usize, open: &OpenMode) -> bool {
+        open.shutdown == Shutdown::PowerCut
+            && !self.config.compact
+            && self.log_end_offset >= open.recovery_point
+            && self.log_end_offset < self.segments[at + 1].base_offset
     }
 
     /// Where checking begins: the last index entry that agrees with the log. `below` leaves out entries of offsets that
@@ -366,16 +388,22 @@ impl Log {
             copy(self.disk(), file, bad.clone(), &aside).context("set aside the end of the log in", &aside)?;
             cut.saved = Some(aside);
         }
-        file.truncate(bad.start).context("truncate", &path)?;
-        for later in self.segments.drain(at + 1..) {
-            cut.bytes += u64::from(later.size);
-            let from = later.log.path();
-            let to = self.folder.path(later.base_offset, &format!("{LOG_SUFFIX}.cut-0"));
+        // From the end, and durable: what is dropped here must not come back between batches of later.
+        let later = self.segments.split_off(at + 1);
+        for segment in later.iter().rev() {
+            cut.bytes += u64::from(segment.size);
+            let from = segment.log.path();
+            let to = self.folder.path(segment.base_offset, &format!("{LOG_SUFFIX}.cut-0"));
             self.folder.disk.rename(&from, &to).context("set aside", &from)?;
             for suffix in [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
-                remove_if_there(&*self.folder.disk, &self.folder.path(later.base_offset, suffix))?;
+                remove_if_there(&*self.folder.disk, &self.folder.path(segment.base_offset, suffix))?;
             }
         }
+        if keep || !later.is_empty() {
+            let dir = &self.folder.dir;
+            self.disk().sync_dir(dir).context("sync directory", dir)?;
+        }
+        file.truncate(bad.start).and_then(|()| file.sync()).context("truncate", &path)?;
         recovery.cut = Some(cut);
         Ok(())
     }

@@ -73,6 +73,11 @@ impl SyncState {
         self.names = true;
     }
 
+    /// After a crash nobody knows what the process before had synced.
+    pub fn unknown(&mut self) {
+        (self.rolled, self.names, self.epochs, self.txn_index) = (true, true, true, true);
+    }
+
     pub fn closed(&mut self) {
         self.closing = true;
         self.names = true;
@@ -167,7 +172,8 @@ impl Log {
         }
         let mut files = Vec::with_capacity(1);
         let last = self.segments.len() - 1;
-        let first = self.segment_of(from);
+        // A segment that was synced and then rolled has its last index entries from the roll.
+        let first = self.segment_of(if self.sync.rolled { from - 1 } else { from });
         for (at, segment) in self.segments.iter_mut().enumerate().skip(first) {
             let path = |suffix| self.folder.path(segment.base_offset, suffix);
             files.push((path(LOG_SUFFIX), segment.log.once(Access::Write).ok()));

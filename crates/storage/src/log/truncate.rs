@@ -1,4 +1,7 @@
 //! Cutting the end of the log: a follower drops what its leader does not have.
+//!
+//! A cut is on the disk before the next append. Otherwise a power cut could bring back old batches between new ones,
+//! with offsets, epochs and CRCs in order: a log that differs from its leader's and that nothing can tell from it.
 
 use super::Log;
 use crate::disk::{Context, Fault};
@@ -7,7 +10,7 @@ use crate::txn_index;
 
 impl Log {
     /// Drops everything from `offset` on; a batch that holds `offset` goes whole. An offset at or beyond the end changes
-    /// nothing.
+    /// nothing. The recovery point may go back: its checkpoint must be written before the next append.
     pub fn truncate_to(&mut self, offset: i64) -> Result<(), Fault> {
         self.online()?;
         if offset >= self.log_end_offset {
@@ -29,9 +32,11 @@ impl Log {
         let now_ms = self.active().touched_ms;
         self.hints.clear();
         let bases: Vec<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
-        for base_offset in bases {
+        // From the end: whatever a crash leaves is the beginning of the log.
+        for base_offset in bases.into_iter().rev() {
             self.doom(base_offset, now_ms)?;
         }
+        self.sync_names()?;
         for snapshot in std::mem::take(&mut self.snapshots.offsets) {
             self.remove_snapshot(snapshot)?;
         }
@@ -50,10 +55,11 @@ impl Log {
         self.hints.clear();
         let keep = self.segment_of(offset);
         let now_ms = self.active().touched_ms;
-        while self.segments.len() > keep + 1 {
-            if let Some(segment) = self.segments.pop() {
+        if self.segments.len() > keep + 1 {
+            for segment in self.segments.split_off(keep + 1).into_iter().rev() {
                 self.doom(segment.base_offset, now_ms)?;
             }
+            self.sync_names()?;
         }
         let segment = &mut self.segments[keep];
         let place = segment.find(offset);
@@ -77,5 +83,9 @@ impl Log {
         }
         // Without a clock here, nobody expires.
         self.reload_producers(i64::MIN, i64::MAX)
+    }
+
+    fn sync_names(&self) -> Result<(), Fault> {
+        self.disk().sync_dir(&self.folder.dir).context("sync directory", &self.folder.dir)
     }
 }

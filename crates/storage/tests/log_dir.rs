@@ -1,0 +1,153 @@
+//! A log directory: lock, identity, checkpoints, and how it tells the ways of going down apart.
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::path::Path;
+use std::sync::Arc;
+use storage::testing::MemDisk;
+use storage::{Checkpoint, DirName, Disk, LogDir, LogDirError, MetaProperties, Offsets, RealDisk, Shutdown};
+use wire::Uuid;
+
+const DIR: &str = "/logs";
+const BOOT: &str = "0fa4c0d4-6f3e-4b5a-9d0a-000000000001\n";
+const NEXT_BOOT: &str = "0fa4c0d4-6f3e-4b5a-9d0a-000000000002\n";
+
+fn open(disk: &MemDisk, boot_id: &str) -> LogDir {
+    LogDir::open(disk.arc(), Path::new(DIR), boot_id).unwrap()
+}
+
+#[test]
+fn a_second_user_is_refused_in_kafkas_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let held = LogDir::open(Arc::new(RealDisk), dir.path(), BOOT).unwrap();
+    let refused = LogDir::open(Arc::new(RealDisk), dir.path(), BOOT).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "Failed to acquire lock on file .lock in {}. A Kafka instance in another process or thread is using this \
+             directory.",
+            dir.path().display()
+        )
+    );
+    drop(held);
+    LogDir::open(Arc::new(RealDisk), dir.path(), BOOT).unwrap();
+    let disk = MemDisk::new();
+    let _held = open(&disk, BOOT);
+    assert_eq!(
+        LogDir::open(disk.arc(), Path::new(DIR), BOOT).unwrap_err(),
+        LogDirError::Locked(Path::new(DIR).to_owned())
+    );
+}
+
+#[test]
+fn clean_stop_kill_and_power_cut_are_told_apart() {
+    let disk = MemDisk::new();
+    let dir = open(&disk, BOOT);
+    assert_eq!(dir.shutdown(), Shutdown::PowerCut, "nothing is known of a new directory");
+    dir.begin(BOOT).unwrap();
+    drop(dir);
+    let dir = open(&disk, BOOT);
+    assert_eq!((dir.shutdown(), dir.clean_shutdown_broker_epoch()), (Shutdown::Killed, None));
+    dir.begin(BOOT).unwrap();
+    drop(dir);
+    let dir = open(&disk, NEXT_BOOT);
+    assert_eq!(dir.shutdown(), Shutdown::PowerCut);
+    drop(dir);
+    assert_eq!(open(&disk, BOOT).shutdown(), Shutdown::Killed, "looking changes nothing");
+    assert_eq!(open(&disk, "").shutdown(), Shutdown::PowerCut, "an unknown boot id proves nothing");
+    let dir = open(&disk, NEXT_BOOT);
+    dir.begin(NEXT_BOOT).unwrap();
+    dir.mark_clean(12).unwrap();
+    drop(dir);
+    let marker = disk.bytes(&Path::new(DIR).join(".kafka_cleanshutdown")).unwrap();
+    assert_eq!(String::from_utf8(marker).unwrap(), r#"{"version":0,"brokerEpoch":12}"#);
+    let dir = open(&disk, BOOT);
+    assert_eq!((dir.shutdown(), dir.clean_shutdown_broker_epoch()), (Shutdown::Clean, Some(12)));
+    dir.begin(BOOT).unwrap();
+    drop(dir);
+    assert_eq!(open(&disk, BOOT).shutdown(), Shutdown::Killed, "the marker counts once");
+}
+
+#[test]
+fn a_marker_that_kafka_2_1_left_is_empty_and_counts() {
+    let disk = MemDisk::new();
+    drop(open(&disk, BOOT));
+    disk.open(&Path::new(DIR).join(".kafka_cleanshutdown"), storage::Access::Create).unwrap();
+    let dir = open(&disk, BOOT);
+    assert_eq!((dir.shutdown(), dir.clean_shutdown_broker_epoch()), (Shutdown::Clean, None));
+}
+
+#[test]
+fn checkpoints_are_kafkas_and_replaced_in_one_step() {
+    let disk = MemDisk::new();
+    let dir = open(&disk, BOOT);
+    disk.sync_dir(Path::new("/")).unwrap();
+    assert!(dir.checkpoint(Checkpoint::RecoveryPoint).unwrap().is_empty());
+    let mut offsets = Offsets::new();
+    offsets.insert(("army".into(), 0), 17);
+    offsets.insert(("a-b.c".into(), 11), 0);
+    for which in Checkpoint::ALL {
+        dir.write_checkpoint(which, &offsets).unwrap();
+        assert_eq!(dir.checkpoint(which).unwrap(), offsets);
+    }
+    let path = Path::new(DIR).join("recovery-point-offset-checkpoint");
+    assert_eq!(disk.bytes(&path).unwrap(), b"0\n2\na-b.c 11 0\narmy 0 17\n");
+    let old = disk.bytes(&path).unwrap();
+    offsets.insert(("army".into(), 1), 99);
+    let mut seed = 1u64;
+    for cut_after_write in [false, true] {
+        if cut_after_write {
+            dir.write_checkpoint(Checkpoint::RecoveryPoint, &offsets).unwrap();
+        }
+        disk.power_cut(|| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed >> 33
+        });
+        assert_eq!(disk.bytes(&path).unwrap() == old, !cut_after_write);
+    }
+    for (text, line) in
+        [("0\n2\nx 0 1\n", "2"), ("1\n0\n", "1"), ("0\n1\nx 0\n", "x 0"), ("0\n1\nx y 1\n", "x y 1"), ("", "")]
+    {
+        disk.edit(&path, |bytes| *bytes = text.into());
+        let fault = dir.checkpoint(Checkpoint::RecoveryPoint).unwrap_err();
+        assert!(fault.detail.contains(&format!("{line:?}")), "{fault}");
+    }
+}
+
+#[test]
+fn identity_is_written_as_version_1_and_read_back() {
+    let disk = MemDisk::new();
+    let mut dir = open(&disk, BOOT);
+    assert_eq!(dir.meta(), None);
+    let meta = MetaProperties {
+        version: 0,
+        cluster_id: Some("4L6g3nShT-eMCtK--X86sw".into()),
+        node_id: Some(1),
+        directory_id: Some(Uuid([9; 16])),
+    };
+    dir.write_meta(&meta, 1_795_365_736_035).unwrap();
+    let text = String::from_utf8(disk.bytes(&Path::new(DIR).join("meta.properties")).unwrap()).unwrap();
+    assert_eq!(
+        text,
+        "#\n#Sun Nov 22 16:42:16 UTC 2026\nnode.id=1\ndirectory.id=CQkJCQkJCQkJCQkJCQkJCQ\nversion=1\n\
+         cluster.id=4L6g3nShT-eMCtK--X86sw\n"
+    );
+    drop(dir);
+    assert_eq!(open(&disk, BOOT).meta(), Some(&MetaProperties { version: 1, ..meta }));
+}
+
+#[test]
+fn a_deleted_partition_frees_its_name_at_once() {
+    let disk = MemDisk::new();
+    let dir = open(&disk, BOOT);
+    let path = dir.partition_path("gone", 0);
+    disk.create_dir(&path).unwrap();
+    disk.open(&path.join("00000000000000000000.log"), storage::Access::Create).unwrap();
+    let deleted = dir.mark_deleted("gone", 0, Uuid([0xab; 16])).unwrap();
+    disk.create_dir(&path).unwrap();
+    let kinds: Vec<DirName> = dir.directories().unwrap().into_iter().map(|(_, kind)| kind).collect();
+    assert_eq!(kinds, [DirName::Partition { topic: "gone".into(), partition: 0 }, DirName::Deleted]);
+    dir.remove(&deleted).unwrap();
+    dir.remove(&deleted).unwrap();
+    assert_eq!(dir.directories().unwrap().len(), 1);
+    dir.probe().unwrap();
+}
