@@ -215,6 +215,48 @@ fn replicas_are_spread_evenly_over_brokers_and_racks() {
 }
 
 #[test]
+fn fenced_brokers_get_replicas_only_when_there_are_too_few_others_and_never_lead() {
+    let mut cluster = Decider::new(&[]).with_brokers(3);
+    let epoch = cluster.image().cluster.broker(2).unwrap().epoch;
+    cluster.beat(BrokerHeartbeat { want_fence: true, ..heartbeat(2, epoch) }).unwrap();
+    cluster.create_one(topic("two", 30, 2)).unwrap();
+    cluster.create_one(topic("three", 30, 3)).unwrap();
+    for id in 0..30 {
+        assert!(!cluster.partition("two", id).replicas.contains(&2));
+        let partition = cluster.partition("three", id);
+        assert_eq!((partition.replicas.len(), partition.replicas[2]), (3, 2));
+        assert!(partition.leader != 2 && !partition.isr.contains(&2));
+    }
+}
+
+#[test]
+fn a_broker_whose_directories_are_all_cordoned_takes_no_new_replica() {
+    let mut cluster = Decider::new(&[]).with_brokers(2);
+    let epoch = cluster.image().cluster.broker(2).unwrap().epoch;
+    let cordoned = |ids: Vec<Uuid>| BrokerHeartbeat { cordoned_log_dirs: Some(ids), ..heartbeat(2, epoch) };
+    cluster.beat(cordoned(vec![directory(2)])).unwrap();
+    cluster.create_one(topic("t", 20, 1)).unwrap();
+    assert!((0..20).all(|id| cluster.partition("t", id).leader == 1));
+    assert_eq!(refusal(cluster.create_one(topic("u", 1, 2))).0, ErrorCode::InvalidReplicationFactor);
+    cluster.beat(cordoned(vec![])).unwrap();
+    cluster.create_one(topic("u", 1, 2)).unwrap();
+}
+
+#[test]
+fn a_broker_that_is_unregistered_is_forgotten_and_out_of_sync() {
+    let mut cluster = Decider::new(&[]).with_brokers(2);
+    let assignments = vec![(0, vec![1, 2])];
+    cluster.create_one(NewTopic { assignments, ..topic("t", -1, -1) }).unwrap();
+    assert_eq!(cluster.ask(Command::UnregisterBroker(1)), Reply::UnregisterBroker(Ok(())));
+    assert!(cluster.image().cluster.broker(1).is_none());
+    let partition = cluster.partition("t", 0);
+    assert_eq!((partition.leader, &*partition.isr, &*partition.replicas), (2, &[2][..], &[1, 2][..]));
+    let text = "Broker ID 1 is not currently registered";
+    let refused = Refusal::new(ErrorCode::BrokerIdNotRegistered, text);
+    assert_eq!(cluster.ask(Command::UnregisterBroker(1)), Reply::UnregisterBroker(Err(refused)));
+}
+
+#[test]
 fn topics_are_deleted_by_name_or_by_id_and_their_settings_with_them() {
     let mut cluster = Decider::new(&[]).with_brokers(1);
     let configs = vec![("retention.ms".to_owned(), Some("1".to_owned()))];
@@ -366,8 +408,45 @@ fn settings_that_kafka_refuses_are_refused_with_its_texts() {
         (
             ConfigResource::topic("t"),
             ("retention.ms", Set, None),
+            InvalidRequest,
+            "Null value not supported for : retention.ms",
+        ),
+        (
+            ConfigResource::default_broker(),
+            ("num.partitions", Set, Some("3")),
+            InvalidRequest,
+            "Cannot update these configs dynamically: [num.partitions]",
+        ),
+        (
+            ConfigResource::default_broker(),
+            ("listeners", Set, Some("PLAINTEXT://:1")),
+            InvalidRequest,
+            "Cannot update these configs at default cluster level, broker id must be specified: [listeners]",
+        ),
+        (
+            ConfigResource::default_broker(),
+            ("log.retention.ms", Set, Some("abc")),
+            InvalidRequest,
+            "Invalid value abc for configuration log.retention.ms: Not a number of type LONG",
+        ),
+        (
+            ConfigResource::broker(1),
+            ("ssl.keystore.location", Set, Some("x")),
+            InvalidRequest,
+            "These security configs can be dynamically updated only per-listener using the listener prefix: \
+             [ssl.keystore.location]",
+        ),
+        (
+            ConfigResource::new(ResourceKind::Group, "g"),
+            ("foo", Set, Some("5")),
             InvalidConfig,
-            "Null value not supported for topic configs: retention.ms",
+            "Unknown group config name: foo",
+        ),
+        (
+            ConfigResource::new(ResourceKind::ClientMetrics, "m"),
+            ("foo", Set, Some("5")),
+            InvalidRequest,
+            "Unknown client metrics configuration: foo",
         ),
         (
             ConfigResource::topic("t"),
@@ -415,10 +494,14 @@ fn settings_that_kafka_refuses_are_refused_with_its_texts() {
     for (resource, one, code, text) in cases {
         assert_eq!(refusal(changed(&mut cluster, resource, &[one])), (code, text.to_owned()));
     }
+    let key_twice = [("retention.ms", Set, Some("1")), ("retention.ms", Set, Some("2"))];
+    let refused = refusal(changed(&mut cluster, ConfigResource::topic("t"), &key_twice));
+    assert_eq!(refused, (InvalidRequest, "Error due to duplicate config keys".to_owned()));
     let twice = ConfigChanges { resource: ConfigResource::topic("t"), changes: Vec::new() };
     let command = Command::IncrementalAlterConfigs { resources: vec![twice.clone(), twice], validate_only: false };
     let Reply::IncrementalAlterConfigs(results) = cluster.ask(command) else { panic!() };
-    assert_eq!(results, [(ConfigResource::topic("t"), Err(Refusal::new(InvalidRequest, "Duplicate resource.")))]);
+    let refused = Refusal::new(InvalidRequest, "Each resource must appear at most once.");
+    assert_eq!(results, [0, 1].map(|_| (ConfigResource::topic("t"), Err(refused.clone()))));
 }
 
 #[test]

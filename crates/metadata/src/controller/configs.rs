@@ -1,6 +1,6 @@
 //! Changing dynamic configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ErrorCode;
 use wire::messages::{ClearElrRecord, ConfigRecord, MetadataRecord};
@@ -44,7 +44,7 @@ impl AlterOp {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigChanges {
     pub resource: ConfigResource,
-    /// Key, operation, operand (`None` only for `Delete`). Of a key that comes twice the last counts.
+    /// Key, operation, operand (`None` only for `Delete`).
     pub changes: Vec<(String, AlterOp, Option<String>)>,
 }
 
@@ -55,7 +55,7 @@ pub struct NewSettings {
     pub settings: Vec<(String, Option<String>)>,
 }
 
-/// One result per resource; one that came twice has one result.
+/// One result for each item of the request, in its order; a resource that comes twice is refused twice.
 pub type AlterConfigsReply = Vec<(ConfigResource, Result<(), Refusal>)>;
 
 /// IncrementalAlterConfigs: each resource succeeds or fails as a whole.
@@ -114,10 +114,9 @@ fn per_resource<T>(
     let mut results = Vec::new();
     for item in items {
         let resource = resource_of(item);
-        let result = match times.insert(resource, 0) {
-            Some(1) => decide(item),
-            Some(0) => continue,
-            _ => Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate resource.")),
+        let result = match times[resource] {
+            1 => decide(item),
+            _ => Err(Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")),
         };
         results.push((resource.clone(), result.map(|new_records| records.extend(new_records))));
     }
@@ -129,16 +128,15 @@ fn per_resource<T>(
 
 fn changed(image: &Image, context: &Context<'_>, resource: &ConfigChanges) -> Result<Records, Refusal> {
     let ConfigChanges { resource, changes } = resource;
+    check_request(
+        changes.iter().map(|(key, ..)| key.as_str()),
+        changes.iter().filter(|(_, op, operand)| *op != AlterOp::Delete && operand.is_none()).map(|(key, ..)| &**key),
+    )?;
     let current = image.configs.get(resource).cloned().unwrap_or_default();
     let mut new: BTreeMap<&str, Option<String>> = BTreeMap::new();
     for (key, op, operand) in changes {
-        let operand = operand.as_deref();
         let value = match (op, operand) {
-            (AlterOp::Delete, _) => None,
-            (_, None) => {
-                let text = format!("Null value not supported for {} configs: {key}", kind_in_text(resource.kind));
-                return Err(Refusal::new(ErrorCode::InvalidConfig, text));
-            }
+            (AlterOp::Delete, _) | (_, None) => None,
             (AlterOp::Set, Some(value)) => Some(value.to_owned()),
             (AlterOp::Append | AlterOp::Subtract, Some(operand)) => {
                 Some(list_change(context, resource, key, *op, operand, current.get(key).map(String::as_str))?)
@@ -155,13 +153,12 @@ fn changed(image: &Image, context: &Context<'_>, resource: &ConfigChanges) -> Re
 
 fn replaced(image: &Image, context: &Context<'_>, resource: &NewSettings) -> Result<Records, Refusal> {
     let NewSettings { resource, settings } = resource;
+    check_request(
+        settings.iter().map(|(key, _)| key.as_str()),
+        settings.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key.as_str()),
+    )?;
     let current = image.configs.get(resource).cloned().unwrap_or_default();
     let new: BTreeMap<&str, &Option<String>> = settings.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    let nulls: Vec<&str> = new.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| *key).collect();
-    if !nulls.is_empty() {
-        let text = format!("Null value not supported for {} configs: {}", kind_in_text(resource.kind), nulls.join(","));
-        return Err(Refusal::new(ErrorCode::InvalidConfig, text));
-    }
     let always = resource.kind == ResourceKind::Broker;
     let altered = new.iter().filter(|(key, value)| always || current.get(**key) != value.as_ref());
     let explicit: Vec<_> = altered.map(|(key, value)| record(resource, key, value.as_deref())).collect();
@@ -283,13 +280,23 @@ fn check_exists(image: &Image, resource: &ConfigResource) -> Result<(), Refusal>
     }
 }
 
-fn kind_in_text(kind: ResourceKind) -> &'static str {
-    match kind {
-        ResourceKind::Topic => "topic",
-        ResourceKind::ClientMetrics => "client metrics",
-        ResourceKind::Group => "group",
-        ResourceKind::Broker | ResourceKind::BrokerLogger => "broker",
+/// What a request may not say about any resource.
+fn check_request<'a>(
+    keys: impl Iterator<Item = &'a str>,
+    without_value: impl Iterator<Item = &'a str>,
+) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for key in keys {
+        if !seen.insert(key) {
+            return Err(Refusal::new(ErrorCode::InvalidRequest, "Error due to duplicate config keys"));
+        }
     }
+    let without_value: Vec<&str> = without_value.collect();
+    if without_value.is_empty() {
+        return Ok(());
+    }
+    let text = format!("Null value not supported for : {}", without_value.join(", "));
+    Err(Refusal::new(ErrorCode::InvalidRequest, text))
 }
 
 fn list_change(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wire::ErrorCode;
 
 use super::Refusal;
-use crate::config::key::Kind;
+use crate::config::key::{Key, Kind, Update};
 use crate::config::layers::Layers;
 use crate::config::table;
 use crate::config::value::Value;
@@ -80,7 +80,7 @@ impl NodeSettings {
 
     /// What a list is before anybody changed it.
     pub(super) fn list_default(&self, kind: ResourceKind, key: &str) -> Option<String> {
-        let text = |key: Option<&crate::config::key::Key>| key.and_then(|key| key.default).map(str::to_owned);
+        let text = |key: Option<&Key>| key.and_then(|key| key.default).map(str::to_owned);
         match kind {
             ResourceKind::Topic => text(table::topic_key(key)),
             ResourceKind::Broker => self.file.get(key).cloned().or_else(|| text(table::broker_key(key))),
@@ -104,9 +104,48 @@ impl NodeSettings {
             ResourceKind::ClientMetrics => {
                 client_metrics::validate_all(&resource.name, all).map_err(|(code, text)| Refusal::new(code, text))
             }
-            ResourceKind::Broker | ResourceKind::BrokerLogger => Ok(()),
+            ResourceKind::Broker => check_broker(all, resource.name.is_empty()),
+            ResourceKind::BrokerLogger => Ok(()),
         }
     }
+}
+
+/// Settings of a broker, or the defaults of all. Keys that Kafka does not know are kept: they may be a plugin's.
+fn check_broker(all: &Settings, is_default: bool) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(Refusal::new(ErrorCode::InvalidRequest, text));
+    let named = |wanted: &dyn Fn(&str, &Key) -> bool| {
+        let known = all.keys().filter_map(|name| Some((name, table::broker_key(without_listener(name))?)));
+        known.filter(|(name, key)| wanted(name, key)).map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let fixed = named(&|_, key| key.update == Update::ReadOnly);
+    if !fixed.is_empty() {
+        return refuse(format!("Cannot update these configs dynamically: [{fixed}]"));
+    }
+    let of_a_listener =
+        named(&|name, key| name == key.name && name.starts_with("ssl.") && key.update == Update::PerBroker);
+    if !of_a_listener.is_empty() {
+        return refuse(format!(
+            "These security configs can be dynamically updated only per-listener using the listener prefix: \
+             [{of_a_listener}]"
+        ));
+    }
+    for (name, value) in all {
+        if let Some(Err(text)) = table::broker_key(without_listener(name)).map(|key| key.parse(value)) {
+            return refuse(text);
+        }
+    }
+    let own = named(&|_, key| key.update == Update::PerBroker);
+    if is_default && !own.is_empty() {
+        return refuse(format!(
+            "Cannot update these configs at default cluster level, broker id must be specified: [{own}]"
+        ));
+    }
+    Ok(())
+}
+
+/// `listener.name.NAME.key` is `key` for one listener.
+fn without_listener(name: &str) -> &str {
+    name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.')).map_or(name, |(_, key)| key)
 }
 
 fn settings_of(image: &Image, resource: ConfigResource) -> &Settings {

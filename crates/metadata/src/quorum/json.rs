@@ -146,3 +146,27 @@ impl Parser<'_> {
         number.map(Value::Number).ok_or_else(|| "not a number".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_every_kind_are_read() {
+        let value = parse(r#" {"a": [1, -2, {"b": null}], "c": "x\"\\y", "d": true, "e": [], "f": {}} "#).unwrap();
+        assert_eq!(value.get("c"), Some(&Value::Text("x\"\\y".to_owned())));
+        assert_eq!(value.get("d"), Some(&Value::Boolean(true)));
+        let Some(Value::List(items)) = value.get("a") else { panic!("a list") };
+        assert_eq!(items[..2], [Value::Number(1), Value::Number(-2)]);
+        assert_eq!(items[2].get("b"), Some(&Value::Null));
+    }
+
+    #[test]
+    fn what_is_not_json_is_an_error() {
+        let deep = "[".repeat(10_000);
+        for text in ["", "{", "{\"a\"}", "[1 2]", "1 2", "nul", "\"", "\"\\u0041\"", "-", "99999999999999999999", &deep]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

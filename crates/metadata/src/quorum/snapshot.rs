@@ -251,3 +251,32 @@ impl SnapshotJob {
         Ok(self.id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kafkas_and_others_are_no_snapshots() {
+        let id = SnapshotId { epoch: 3, end_offset: 248 };
+        assert_eq!(id.file_name(), "00000000000000000248-0000000003.checkpoint");
+        assert_eq!(parse_name(&id.file_name()), Some(id));
+        for name in [
+            "00000000000000000248-0000000003.checkpoint.part",
+            "248-3.checkpoint",
+            "0000000000000000024x-0000000003.checkpoint",
+            "00000000000000000248-9999999999.checkpoint",
+            "bootstrap.checkpoint",
+            "00000000000000000248.log",
+            "+0000000000000000248-0000000003.checkpoint",
+        ] {
+            assert_eq!(parse_name(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_later_snapshot_is_one_of_a_later_epoch_or_offset() {
+        let id = |epoch, end_offset| SnapshotId { epoch, end_offset };
+        assert!(id(1, 90) < id(2, 80) && id(2, 80) < id(2, 81));
+    }
+}

@@ -155,3 +155,42 @@ impl QuorumRecords {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voter(id: i32) -> Voter {
+        let endpoint = VoterEndpoint { name: "CONTROLLER".to_owned(), host: format!("host-{id}"), port: 9093 };
+        Voter { id, directory_id: Uuid::from_u128(id as u128), endpoints: vec![endpoint] }
+    }
+
+    #[test]
+    fn voters_come_back_from_their_records() {
+        let quorum = QuorumRecords {
+            kraft_version: KRaftVersion::Dynamic,
+            voters: VoterSet::new(vec![voter(3), voter(1), voter(2)]),
+        };
+        let mut read = QuorumRecords::default();
+        for record in quorum.to_records() {
+            let value = record.value().unwrap();
+            read.apply(&ControlRecord::decode(&record.kind().key(), &value).unwrap().unwrap()).unwrap();
+        }
+        assert_eq!(read, quorum);
+        assert_eq!(read.voters.iter().map(|voter| voter.id).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(read.voters.majority(), 2);
+    }
+
+    #[test]
+    fn static_voters_leave_no_record() {
+        let quorum = QuorumRecords { kraft_version: KRaftVersion::Static, voters: VoterSet::new(vec![voter(1)]) };
+        assert_eq!(quorum.to_records(), []);
+    }
+
+    #[test]
+    fn a_kraft_version_from_the_future_is_refused() {
+        let record = ControlRecord::KRaftVersion(KRaftVersionRecord { version: 0, k_raft_version: 2 });
+        let refused = QuorumRecords::default().apply(&record).unwrap_err();
+        assert_eq!(refused, "kraft.version is at level 2, and this program knows levels 0 to 1");
+    }
+}

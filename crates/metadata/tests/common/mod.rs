@@ -122,12 +122,17 @@ pub struct Decider {
 impl Decider {
     /// Controller and settings of node 100; an activated, empty cluster.
     pub fn new(file: &[(&str, &str)]) -> Decider {
+        Decider::bootstrapped(file, &default_bootstrap_records())
+    }
+
+    /// As [`Decider::new`], with bootstrap records of one's own.
+    pub fn bootstrapped(file: &[(&str, &str)], bootstrap: &[MetadataRecord<'static>]) -> Decider {
         let file = file.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let settings = NodeSettings { node_id: 100, file };
         let controller = Controller::new(CLUSTER, settings, 9_000, Image::default(), 0, 0);
         let mut decider = Decider { controller, random: Box::new(chance(1)), now_ms: 0, records: Vec::new() };
         let context = decider.controller.context();
-        let records = activation_records(&Image::default(), &context, &default_bootstrap_records());
+        let records = activation_records(&Image::default(), &context, bootstrap);
         decider.ask(Command::Write(records));
         decider
     }
