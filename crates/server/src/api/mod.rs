@@ -119,6 +119,21 @@ apis! {
     CreateTopics => create_topics,
     DeleteTopics => delete_topics,
     CreatePartitions => create_partitions,
+    DescribeConfigs => describe_configs,
+    AlterConfigs => alter_configs,
+    IncrementalAlterConfigs => incremental_alter_configs,
+    ListConfigResources => list_config_resources,
+    FindCoordinator => find_coordinator,
+    JoinGroup => join_group,
+    SyncGroup => sync_group,
+    Heartbeat => heartbeat,
+    LeaveGroup => leave_group,
+    OffsetCommit => offset_commit,
+    OffsetFetch => offset_fetch,
+    OffsetDelete => offset_delete,
+    DescribeGroups => describe_groups,
+    ListGroups => list_groups,
+    DeleteGroups => delete_groups,
 }
 
 /// Decodes a request and hands it to its handler.

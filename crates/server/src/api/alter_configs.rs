@@ -1,0 +1,158 @@
+//! AlterConfigs (33), versions 0–2: replaces all settings of a resource. Deprecated by IncrementalAlterConfigs since 2.3,
+//! and still what old clients send.
+//!
+//! What both have in common is here: the checks that a broker makes before the controller decides, and putting the two
+//! together in the order of the request.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
+
+use metadata::config::broker::validate_dynamic;
+use metadata::controller::{AlterConfigsReply, NewSettings, Refusal};
+use metadata::image::{ConfigResource, ResourceKind, Settings};
+use wire::ErrorCode;
+use wire::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource};
+use wire::messages::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
+
+use super::{Close, Cx, Reply};
+use crate::node::Node;
+
+pub const VERSIONS: RangeInclusive<i16> = 0..=2;
+
+pub async fn handle(cx: &Cx<'_>, request: AlterConfigsRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
+    let node = cx.node;
+    let repeated = repeated(request.resources.iter().map(|r| (r.resource_type, r.resource_name.to_string())));
+    let mut answers = Answers::default();
+    let mut settings = Vec::new();
+    for resource in request.resources.iter() {
+        match new_settings(node, &resource, &repeated) {
+            Ok(new) => {
+                answers.wait_for(&new.resource);
+                settings.push(new);
+            }
+            Err(refusal) => answers.refuse(resource.resource_type, &resource.resource_name, refusal),
+        }
+    }
+    let decided = match settings.is_empty() {
+        true => Ok(Vec::new()),
+        false => node.controller.alter_configs(settings, request.validate_only).await,
+    };
+    let responses = answers.with(decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
+        error_code: refusal.as_ref().map_or(0, |r| r.code.code()),
+        error_message: refusal.and_then(|r| r.message).map(Into::into),
+        resource_type,
+        resource_name: name.into(),
+        ..Default::default()
+    });
+    reply.send(&AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+}
+
+fn new_settings(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Repeated) -> Result<NewSettings, Refusal> {
+    let name = &*resource.resource_name;
+    let kind = resource_kind(resource.resource_type, name, repeated)?;
+    check_keys(resource.configs.iter().map(|c| (c.name.to_string(), c.value.is_none())))?;
+    if kind == ResourceKind::BrokerLogger {
+        let text = "AlterConfigs is deprecated and does not support the resource type BROKER_LOGGER";
+        return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+    }
+    let settings: Vec<(String, Option<String>)> =
+        resource.configs.iter().map(|c| (c.name.to_string(), c.value.as_ref().map(|v| v.to_string()))).collect();
+    if kind == ResourceKind::Broker {
+        let all: Settings = settings.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
+        check_broker(node, name, &all)?;
+    }
+    Ok(NewSettings { resource: ConfigResource::new(kind, name), settings })
+}
+
+/// Resources that a request names more than once.
+pub(super) type Repeated = HashSet<(i8, String)>;
+
+pub(super) fn repeated(resources: impl Iterator<Item = (i8, String)>) -> Repeated {
+    let mut seen = HashSet::new();
+    resources.filter(|resource| !seen.insert(resource.clone())).collect()
+}
+
+pub(super) fn duplicate() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "Each resource must appear at most once.")
+}
+
+/// The kind of a resource that may be changed here.
+pub(super) fn resource_kind(id: i8, name: &str, repeated: &Repeated) -> Result<ResourceKind, Refusal> {
+    if !repeated.is_empty() && repeated.contains(&(id, name.to_owned())) {
+        return Err(duplicate());
+    }
+    ResourceKind::from_id(id)
+        .ok_or_else(|| Refusal::new(ErrorCode::InvalidRequest, format!("Unknown resource type {id}")))
+}
+
+/// Refuses a key that comes twice, and null where a value belongs. Takes names with whether they are null and must not be.
+pub(super) fn check_keys(keys: impl Iterator<Item = (String, bool)>) -> Result<(), Refusal> {
+    let (mut seen, mut nulls) = (HashSet::new(), Vec::new());
+    for (key, is_null) in keys {
+        if !seen.insert(key.clone()) {
+            return Err(Refusal::new(ErrorCode::InvalidRequest, "Error due to duplicate config keys"));
+        }
+        if is_null {
+            nulls.push(key);
+        }
+    }
+    match nulls.is_empty() {
+        true => Ok(()),
+        false => {
+            Err(Refusal::new(ErrorCode::InvalidRequest, format!("Null value not supported for : {}", nulls.join(","))))
+        }
+    }
+}
+
+/// Checks that a broker's settings, as they will be, are those of this broker or of all, and that they can be had. The
+/// controller does not do that: only the broker itself knows its file.
+pub(super) fn check_broker(node: &Node, name: &str, all: &Settings) -> Result<(), Refusal> {
+    let invalid = |text: String| Err(Refusal::new(ErrorCode::InvalidRequest, text));
+    match name.parse::<i32>() {
+        _ if name.is_empty() => {}
+        Err(_) => return invalid(format!("Node id must be an integer, but it is: {name}")),
+        Ok(id) if id != node.node_id => {
+            return invalid(format!("Unexpected broker id, expected {}, but received {name}", node.node_id));
+        }
+        Ok(_) => {}
+    }
+    validate_dynamic(all, name.is_empty(), &node.config.file).or_else(invalid)
+}
+
+/// The answers to a request's resources, in its order: what was refused here, and what the controller says.
+#[derive(Default)]
+pub(super) struct Answers {
+    resources: Vec<(i8, String, Option<Refusal>)>,
+}
+
+impl Answers {
+    pub fn wait_for(&mut self, resource: &ConfigResource) {
+        self.resources.push((resource.kind.id(), resource.name.to_string(), None));
+    }
+
+    pub fn refuse(&mut self, resource_type: i8, name: &str, refusal: Refusal) {
+        self.resources.push((resource_type, name.to_owned(), Some(refusal)));
+    }
+
+    /// Type, name and refusal of each resource.
+    pub fn with(
+        self,
+        decided: Result<AlterConfigsReply, ErrorCode>,
+    ) -> impl Iterator<Item = (i8, String, Option<Refusal>)> {
+        let (decided, failed) = match decided {
+            Ok(decided) => (decided, None),
+            Err(code) => (Vec::new(), Some(Refusal::with_default_text(code))),
+        };
+        let mut decided: BTreeMap<(i8, String), Option<Refusal>> = decided
+            .into_iter()
+            .map(|(resource, result)| ((resource.kind.id(), resource.name.to_string()), result.err()))
+            .collect();
+        self.resources.into_iter().map(move |(resource_type, name, refused)| {
+            let refusal = refused.or_else(|| match decided.remove(&(resource_type, name.clone())) {
+                Some(decided) => decided,
+                None => failed.clone(),
+            });
+            (resource_type, name, refusal)
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! IncrementalAlterConfigs (44), versions 0–1: changes single settings (KIP-339). Each resource succeeds or fails as a whole.
+
+use std::ops::RangeInclusive;
+
+use metadata::config::value::split_list;
+use metadata::config::{Kind, table};
+use metadata::controller::{AlterOp, ConfigChanges, Refusal};
+use metadata::image::{ConfigResource, ResourceKind, Settings};
+use wire::ErrorCode;
+use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, IncrementalAlterConfigsRequest};
+use wire::messages::incremental_alter_configs_response::{
+    AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
+};
+
+use super::alter_configs::{Answers, Repeated, check_broker, check_keys, repeated, resource_kind};
+use super::{Close, Cx, Reply};
+use crate::node::Node;
+
+pub const VERSIONS: RangeInclusive<i16> = 0..=1;
+
+pub async fn handle(
+    cx: &Cx<'_>,
+    request: IncrementalAlterConfigsRequest<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Close> {
+    let node = cx.node;
+    let repeated = repeated(request.resources.iter().map(|r| (r.resource_type, r.resource_name.to_string())));
+    let mut answers = Answers::default();
+    let mut changes = Vec::new();
+    for resource in request.resources.iter() {
+        match changes_of(node, &resource, &repeated) {
+            Ok(change) => {
+                answers.wait_for(&change.resource);
+                changes.push(change);
+            }
+            Err(refusal) => answers.refuse(resource.resource_type, &resource.resource_name, refusal),
+        }
+    }
+    let decided = match changes.is_empty() {
+        true => Ok(Vec::new()),
+        false => node.controller.incremental_alter_configs(changes, request.validate_only).await,
+    };
+    let responses = answers.with(decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
+        error_code: refusal.as_ref().map_or(0, |r| r.code.code()),
+        error_message: refusal.and_then(|r| r.message).map(Into::into),
+        resource_type,
+        resource_name: name.into(),
+        ..Default::default()
+    });
+    reply.send(&IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+}
+
+fn changes_of(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Repeated) -> Result<ConfigChanges, Refusal> {
+    let name = &*resource.resource_name;
+    let kind = resource_kind(resource.resource_type, name, repeated)?;
+    let delete = AlterOp::Delete;
+    check_keys(
+        resource
+            .configs
+            .iter()
+            .map(|c| (c.name.to_string(), c.value.is_none() && AlterOp::from_id(c.config_operation) != Some(delete))),
+    )?;
+    let mut changes = Vec::new();
+    for change in resource.configs.iter() {
+        let Some(op) = AlterOp::from_id(change.config_operation) else {
+            let text = format!("Unknown operation {} for configuration {}", change.config_operation, change.name);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        };
+        changes.push((change.name.to_string(), op, change.value.as_ref().map(|value| value.to_string())));
+    }
+    let resource = ConfigResource::new(kind, name);
+    match kind {
+        ResourceKind::BrokerLogger => {
+            let text = "The levels of loggers cannot be changed while the broker runs.";
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        ResourceKind::Broker => {
+            let current = node.image().configs.get(&resource).map(|settings| Settings::clone(settings));
+            check_broker(node, name, &changed(current.unwrap_or_default(), &changes))?;
+        }
+        ResourceKind::Topic | ResourceKind::Group | ResourceKind::ClientMetrics => {}
+    }
+    Ok(ConfigChanges { resource, changes })
+}
+
+/// A broker's settings as the changes leave them. What cannot be appended to stays: the controller says so.
+fn changed(mut settings: Settings, changes: &[(String, AlterOp, Option<String>)]) -> Settings {
+    for (name, op, operand) in changes {
+        let key = table::broker_key(name);
+        let operand = operand.as_deref().unwrap_or_default();
+        match op {
+            AlterOp::Set => {
+                settings.insert(name.clone(), operand.to_owned());
+            }
+            AlterOp::Delete => {
+                settings.remove(name);
+            }
+            AlterOp::Append | AlterOp::Subtract if key.is_some_and(|key| key.kind == Kind::List) => {
+                let before = settings.get(name).map(String::as_str).or_else(|| key?.default).unwrap_or_default();
+                let named = split_list(operand);
+                let mut items = split_list(before);
+                items.retain(|item| !named.contains(item));
+                if *op == AlterOp::Append {
+                    items.extend(named);
+                }
+                settings.insert(name.clone(), items.join(","));
+            }
+            AlterOp::Append | AlterOp::Subtract => {}
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brokers_settings_are_checked_as_the_changes_leave_them() {
+        let change = |name: &str, op, operand: Option<&str>| (name.to_owned(), op, operand.map(str::to_owned));
+        let before = Settings::from([("log.retention.ms".to_owned(), "5".to_owned())]);
+        let after = changed(
+            before,
+            &[
+                change("log.retention.ms", AlterOp::Delete, None),
+                change("log.segment.bytes", AlterOp::Set, Some("2000000")),
+                change("log.cleanup.policy", AlterOp::Append, Some("compact")),
+                change("log.retention.bytes", AlterOp::Append, Some("1")),
+            ],
+        );
+        let expected = [("log.cleanup.policy", "delete,compact"), ("log.segment.bytes", "2000000")];
+        assert!(after.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq(expected), "{after:?}");
+    }
+}
