@@ -18,6 +18,8 @@ mod kafka_broker_api_versions;
 mod kafka_console_consumer;
 mod kafka_console_producer;
 mod kafka_get_offsets;
+mod kafka_server_start;
+mod kafka_server_stop;
 mod kafka_topics;
 
 use std::path::Path;
@@ -26,11 +28,15 @@ use std::process::ExitCode;
 /// A tool: its name, what it is for, and its main function from arguments to exit code.
 type Tool = (&'static str, &'static str, fn(&[String]) -> u8);
 
+/// The broker, which is no tool like the others: it runs until it is told to stop.
+const BROKER: &str = "kafka-server-start";
+
 const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
     ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
     ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
+    ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
 ];
 
@@ -39,24 +45,21 @@ fn main() -> ExitCode {
     let program = args.next().unwrap_or_default();
     let called = Path::new(&program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut args: Vec<String> = args.collect();
-    let mut chosen = find(&called);
-    if chosen.is_none() && !args.is_empty() {
-        let name = args.remove(0);
-        chosen = find(&name);
-        if chosen.is_none() {
-            return ExitCode::from(without_tool(&name));
-        }
+    let mut name = called.strip_suffix(".sh").unwrap_or(&called).to_owned();
+    if name != BROKER && find(&name).is_none() && !args.is_empty() {
+        name = args.remove(0);
     }
-    let code = match chosen {
+    let code = match find(&name) {
         Some((_, _, main)) => main(&args),
-        None => without_tool("--help"),
+        None if name == BROKER => return kafka_server_start::main(&args),
+        None if name == called => without_tool("--help"),
+        None => without_tool(&name),
     };
     term::flush();
     ExitCode::from(code)
 }
 
 fn find(name: &str) -> Option<&'static Tool> {
-    let name = name.strip_suffix(".sh").unwrap_or(name);
     TOOLS.iter().find(|t| t.0 == name)
 }
 
@@ -70,6 +73,7 @@ fn without_tool(word: &str) -> u8 {
         "--help" | "-h" | "help" => {
             say!("klamm {}: Apache Kafka's broker and tools in one binary\n", env!("CARGO_PKG_VERSION"));
             say!("usage: klamm TOOL [OPTIONS]     (bin/TOOL.sh does the same; TOOL --help tells the options)\n");
+            say!("  {BROKER:28} run a broker");
             for (name, about, _) in TOOLS {
                 say!("  {name:28} {about}");
             }
