@@ -18,7 +18,6 @@ use crate::partitions::Cell;
 use arc_swap::ArcSwap;
 use coordinator::store::Store;
 use coordinator::{Config, DescribedGroup, ListedGroup, Now, Reply, Request};
-use metadata::controller::NewTopic;
 use metadata::image::{Delta, Image};
 use replication::Role;
 use slot::Slot;
@@ -249,7 +248,7 @@ impl Groups {
         if exists() {
             return Ok(());
         }
-        node.create_topic(topic(&node.config)).await.map_err(|refusal| {
+        node.create_topic(node.group_offsets_topic()).await.map_err(|refusal| {
             let reason = refusal.message.as_deref().unwrap_or(refusal.code.name());
             warn!(topic = GROUP_OFFSETS, reason, "the topic that groups need cannot be created");
             refusal.code
@@ -261,22 +260,6 @@ impl Groups {
         for slot in self.slots.load().values() {
             slot.release_waiting(node);
         }
-    }
-}
-
-/// The offsets topic as it is made at its first use.
-pub fn topic(config: &BrokerConfig) -> NewTopic {
-    let setting = |name: &str, value: &str| (name.to_owned(), Some(value.to_owned()));
-    NewTopic {
-        name: GROUP_OFFSETS.to_owned(),
-        num_partitions: config.offsets_topic.num_partitions,
-        replication_factor: config.offsets_topic.replication_factor,
-        assignments: Vec::new(),
-        configs: vec![
-            setting("cleanup.policy", "compact"),
-            setting("compression.type", "producer"),
-            setting("segment.bytes", &config.offsets_topic.segment_bytes.to_string()),
-        ],
     }
 }
 
