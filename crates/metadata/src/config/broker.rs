@@ -106,13 +106,13 @@ pub fn validate_dynamic(own: &dyn Values, for_all_brokers: bool, fixed: &dyn Val
         Some(key) => key.parse(value).map(drop),
         None => Ok(()),
     })?;
-    own.check(&mut is_served)?;
     if for_all_brokers {
         let text = "Cannot update these configs at default cluster level, broker id must be specified";
         let one_broker =
             |name: &str| update(name) == Some(Update::PerBroker) || without_listener_prefix(name).is_some();
         refused(text, &one_broker)?;
     }
+    own.check(&mut is_served)?;
     let layers = match for_all_brokers {
         true => Layers { dynamic_broker: &(), dynamic_default: own, fixed },
         false => Layers { dynamic_broker: own, dynamic_default: &(), fixed },
@@ -123,6 +123,20 @@ pub fn validate_dynamic(own: &dyn Values, for_all_brokers: bool, fixed: &dyn Val
     }
 }
 
+/// Keys that Kafka can change at run time and that this broker reads at its start only. A change is refused: it would be
+/// kept, shown and have no effect.
+pub fn is_read_at_start_only(name: &str) -> bool {
+    const KEYS: [&str; 6] = [
+        "listeners",
+        "listener.security.protocol.map",
+        "max.connections",
+        "max.connections.per.ip",
+        "max.connections.per.ip.overrides",
+        "producer.id.expiration.ms",
+    ];
+    KEYS.contains(&name)
+}
+
 fn key_of(name: &str) -> Option<&'static Key> {
     broker_key(name).or_else(|| quota_key(name)).or_else(|| broker_key(without_listener_prefix(name)?))
 }
@@ -131,6 +145,9 @@ fn is_served(name: &str, value: &str) -> Result<(), String> {
     match key_of(name).map(|key| (key, key.effect)) {
         Some((key, Effect::Refused(reason))) if !is_default(key, value) => {
             Err(format!("{name} cannot be set: {reason}"))
+        }
+        Some(_) if is_read_at_start_only(name) => {
+            Err(format!("{name} cannot be changed while this broker runs: set it in its file and start it again"))
         }
         Some((key, _)) if broker_key(name).is_none() && key.name.starts_with("max.connection") => {
             Err(format!("{name} cannot be set: limits of single listeners are not there yet"))
@@ -187,6 +204,7 @@ mod tests {
             assert!(check(name, "5", false).unwrap_err().contains("cannot be set"), "{name}");
         }
         assert!(check("listener.name.x.ssl.keystore.location", "/x", false).is_err());
+        assert!(check("max.connections", "5000", true).unwrap_err().contains("set it in its file"));
     }
 
     #[test]
@@ -196,7 +214,7 @@ mod tests {
             ("nope", "1"),
             ("leader.replication.throttled.rate", "5"),
             ("log.cleanup.policy", "delete,compact"),
-            ("max.connections", "5000"),
+            ("num.io.threads", "16"),
         ] {
             assert_eq!(check(name, value, true), Ok(()), "{name}");
         }

@@ -1,6 +1,7 @@
 //! Taking over fails closed: a setting that protects or promises something that is not there refuses the start by name,
 //! before anything is written. What merely has no effect is told once.
 
+use metadata::config::broker::is_read_at_start_only;
 use metadata::config::layers::without_listener_prefix;
 use metadata::config::properties::Properties;
 use metadata::config::remarks::{self, is_default, suggestion};
@@ -29,7 +30,9 @@ pub fn stored_broker_refusals(stored: &dyn Values) -> Vec<String> {
     stored.for_each(&mut |name, value| {
         let where_from =
             "It is a dynamic setting in the cluster's state; remove it with Apache Kafka's kafka-configs.sh first.";
-        refusals.extend(refusal(name, value).map(|sentence| format!("{sentence} {where_from}")));
+        let at_start = || format!("{name}={value} would have no effect: this broker reads {name} from its file only.");
+        let refusal = refusal(name, value).or_else(|| is_read_at_start_only(name).then(at_start));
+        refusals.extend(refusal.map(|sentence| format!("{sentence} {where_from}")));
     });
     refusals
 }

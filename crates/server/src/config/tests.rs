@@ -243,6 +243,10 @@ fn listeners_open_to_the_network_are_warned_of_by_name() {
 fn stored_settings_that_protect_refuse_too() {
     let stored = Properties::from([("listener.name.x.ssl.keystore.location".to_owned(), "/x".to_owned())]);
     assert_eq!(guard::stored_broker_refusals(&stored).len(), 1);
+    let limit = Properties::from([("max.connections".to_owned(), "5".to_owned())]);
+    assert!(guard::stored_broker_refusals(&limit)[0].contains("max.connections=5"));
+    let harmless = Properties::from([("log.retention.ms".to_owned(), "5".to_owned())]);
+    assert!(guard::stored_broker_refusals(&harmless).is_empty());
     let tiered = Properties::from([("remote.storage.enable".to_owned(), "true".to_owned())]);
     assert!(guard::stored_topic_refusal("t", &tiered).is_some());
     assert!(guard::stored_topic_refusal("t", &Properties::new()).is_none());
