@@ -29,7 +29,7 @@ pub struct Rules {
     pub allow_control: bool,
     /// False for Produce versions before 7, which do not know zstd.
     pub zstd_allowed: bool,
-    /// Bytes that the records may decompress to. Beyond 16 MiB there is also a limit of 1024 times the compressed size.
+    /// Bytes that the records may decompress to. Beyond 16 MiB there is also a limit of 2048 times the compressed size.
     pub max_decompressed_bytes: usize,
 }
 

@@ -11,7 +11,7 @@ use super::skim::{Skimmed, look, skim};
 use super::varint::{take_i32, take_i64};
 
 /// A payload may decompress to this many times its size...
-const RATIO_MAX: usize = 1024;
+const RATIO_MAX: usize = 2048;
 /// ...but to this many bytes in any case: small batches of repetitive records reach any ratio.
 const RATIO_FLOOR: usize = 16 << 20;
 

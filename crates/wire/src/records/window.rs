@@ -11,8 +11,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Capacity that a window keeps between batches.
-    const KEPT: usize = 1 << 20;
+    /// Capacity that a window keeps between batches: room for the one raw snappy block that librdkafka makes of a batch
+    /// of its default size.
+    const KEPT: usize = 2 << 20;
 
     /// Bytes that were written and not yet consumed.
     #[inline(always)]
