@@ -16,7 +16,10 @@ pub fn sync(node: &Arc<Node>, cell: &Arc<Cell>) {
     let (node, cell) = (node.clone(), cell.clone());
     spawn_blocking(move || {
         loop {
-            while let Some(request) = cell.lock().sync_request() {
+            loop {
+                // A guard in the loop's own condition would live as long as its body.
+                let request = cell.lock().sync_request();
+                let Some(request) = request else { break };
                 match request.run() {
                     Ok(()) => cell.lock().synced(request.offset()),
                     Err(error) => {

@@ -44,7 +44,7 @@ pub async fn handle(cx: &Cx<'_>, request: ListOffsetsRequest<'_>, reply: &mut Re
             } else {
                 look_up(cx, &topic.name, &partition, committed, request.replica_id).await
             };
-            partitions.push(answer(partition.partition_index, found));
+            partitions.push(answer(cx, partition.partition_index, found));
         }
         topics.push(ListOffsetsTopicResponse {
             name: topic.name.clone(),
@@ -55,7 +55,7 @@ pub async fn handle(cx: &Cx<'_>, request: ListOffsetsRequest<'_>, reply: &mut Re
     reply.send(&ListOffsetsResponse { topics: topics.into(), ..Default::default() })
 }
 
-fn answer(partition_index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn answer(cx: &Cx<'_>, partition_index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
     let (error, found) = match found {
         Ok(found) => (ErrorCode::None, found),
         Err(error) => (error, NONE),
@@ -65,7 +65,8 @@ fn answer(partition_index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsP
         error_code: error.code(),
         timestamp: found.timestamp,
         offset: found.offset,
-        leader_epoch: found.epoch,
+        // Older versions have no place for it, and none that may be left out silently.
+        leader_epoch: if cx.version() >= 4 { found.epoch } else { -1 },
         ..Default::default()
     }
 }
