@@ -42,7 +42,6 @@ pub async fn handle(cx: &Cx<'_>, request: AlterConfigsRequest<'_>, reply: &mut R
         error_message: refusal.and_then(|r| r.message).map(Into::into),
         resource_type,
         resource_name: name.into(),
-        ..Default::default()
     });
     reply.send(&AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
 }

@@ -133,7 +133,6 @@ fn result(
         resource_type: resource.resource_type,
         resource_name: resource.resource_name.to_string().into(),
         configs: entries.into_iter().map(|entry| setting(request, entry)).collect(),
-        ..Default::default()
     }
 }
 
@@ -151,11 +150,9 @@ fn setting(request: &DescribeConfigsRequest<'_>, entry: Entry) -> DescribeConfig
                 name: synonym.name.into(),
                 value: synonym.value.map(Into::into),
                 source: synonym.source as i8,
-                ..Default::default()
             })
             .collect(),
         config_type: entry.kind.map_or(0, Kind::id),
         documentation: entry.documentation.filter(|_| request.include_documentation).map(Into::into),
-        ..Default::default()
     }
 }

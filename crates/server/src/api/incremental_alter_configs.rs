@@ -45,7 +45,6 @@ pub async fn handle(
         error_message: refusal.and_then(|r| r.message).map(Into::into),
         resource_type,
         resource_name: name.into(),
-        ..Default::default()
     });
     reply.send(&IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
 }

@@ -27,7 +27,6 @@ pub async fn handle(cx: &Cx<'_>, request: ListConfigResourcesRequest<'_>, reply:
     let config_resources = resources.map(|resource| ConfigResource {
         resource_type: resource.kind.id(),
         resource_name: resource.name.to_string().into(),
-        ..Default::default()
     });
     reply.send(&ListConfigResourcesResponse { config_resources: config_resources.collect(), ..Default::default() })
 }

@@ -96,11 +96,6 @@ impl Metrics {
         self.refused_connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often an API was answered.
-    pub fn requests(&self, key: ApiKey) -> u64 {
-        self.sum(key as i16 as usize, |api| &api.requests)
-    }
-
     fn sum(&self, api: usize, counter: impl Fn(&Api) -> &AtomicU64) -> u64 {
         self.shards.iter().filter_map(|shard| shard.apis.get(api)).map(|api| counter(api).load(Ordering::Relaxed)).sum()
     }
@@ -159,7 +154,6 @@ mod tests {
             }
         });
         metrics.request(ApiKey::Fetch, Duration::from_secs(60), 1);
-        assert_eq!((metrics.requests(ApiKey::Produce), metrics.requests(ApiKey::Metadata)), (20, 0));
         let mut page = Page::new();
         metrics.write(&mut page);
         let text = page.finish();
