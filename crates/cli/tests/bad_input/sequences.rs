@@ -20,6 +20,7 @@ impl Producer {
         let topic = unique("sequence");
         client.create_topic(&topic, &[]);
         let request = InitProducerIdRequest {
+            transactional_id: None,
             transaction_timeout_ms: 60_000,
             producer_id: -1,
             producer_epoch: -1,
