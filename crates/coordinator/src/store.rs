@@ -23,10 +23,10 @@ impl GroupKind {
     /// As ListGroups names it.
     pub fn name(self) -> &'static str {
         match self {
-            GroupKind::Classic => "Classic",
-            GroupKind::Consumer => "Consumer",
-            GroupKind::Share => "Share",
-            GroupKind::Streams => "Streams",
+            GroupKind::Classic => "classic",
+            GroupKind::Consumer => "consumer",
+            GroupKind::Share => "share",
+            GroupKind::Streams => "streams",
         }
     }
 

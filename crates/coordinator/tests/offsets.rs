@@ -15,10 +15,8 @@ fn member_commit(member_id: &str, generation: i32, offset: i64) -> CommitRequest
 
 fn delete_offsets(bench: &mut Bench, group_id: &str, topic: &str) -> DeleteOffsetsReply {
     let topics = vec![(topic.into(), vec![0])];
-    match {
-        let token = bench.ask(Request::DeleteOffsets(DeleteOffsetsRequest { group_id: group_id.into(), topics }));
-        bench.answer(token)
-    } {
+    let token = bench.ask(Request::DeleteOffsets(DeleteOffsetsRequest { group_id: group_id.into(), topics }));
+    match bench.answer(token) {
         coordinator::Reply::DeleteOffsets(reply) => reply,
         other => panic!("{other:?}"),
     }
@@ -276,7 +274,7 @@ fn a_group_is_listed_with_its_state_and_type() {
 fn offset_record(group: &str, offset: i64) -> (Vec<u8>, Vec<u8>) {
     let key = OffsetCommitKey { group: group.into(), topic: "t".into(), partition: 0 };
     let value = OffsetCommitValue { offset, commit_timestamp: 1, ..OffsetCommitValue::default() };
-    (key.encode_key().unwrap(), value.encode_value(3).unwrap())
+    (key.encode_key().expect("short names"), value.encode_value(3).expect("short names"))
 }
 
 fn shard_of(loader: Loader) -> Bench {

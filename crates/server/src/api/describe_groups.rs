@@ -48,7 +48,7 @@ fn answer<'a>(cx: &Cx<'_>, group_id: &'a str, group: &'a Described, with_operati
     };
     DescribedGroup {
         error_code: error.code(),
-        error_message: group.message.as_deref().map(Into::into),
+        error_message: group.message.as_deref().filter(|_| error != ErrorCode::None).map(Into::into),
         group_id: group_id.into(),
         group_state: group.state.name().into(),
         protocol_type: text(&group.protocol_type),

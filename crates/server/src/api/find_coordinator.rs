@@ -38,7 +38,8 @@ pub async fn handle(cx: &Cx<'_>, request: FindCoordinatorRequest<'_>, reply: &mu
             host: at.host.into(),
             port: at.port,
             error_code: error.code(),
-            error_message: (error != ErrorCode::None).then(|| message.into()),
+            // Kafka says nothing here when all is well, where the older versions say NONE.
+            error_message: Some(if error == ErrorCode::None { "".into() } else { message.into() }),
         });
     }
     reply.send(&FindCoordinatorResponse { coordinators: coordinators.into(), ..Default::default() })
