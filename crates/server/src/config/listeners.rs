@@ -70,7 +70,6 @@ pub(super) struct Listeners {
     pub broker: Vec<Listener>,
     pub controller: Vec<Listener>,
     pub advertised: Vec<Advertised>,
-    pub inter_broker: String,
 }
 
 /// Security protocols by listener name. Without `listener.security.protocol.map` every protocol is a listener's name,
@@ -176,8 +175,8 @@ pub(super) fn read(r: &mut Reader<'_>, roles: Roles) -> Option<Listeners> {
         );
     }
     let advertised = advertised(r, &broker, &controller_names)?;
-    let inter_broker = inter_broker(r, &protocols, &advertised)?;
-    (r.errors.len() == errors_before).then_some(Listeners { broker, controller, advertised, inter_broker })
+    check_inter_broker(r, &protocols, &advertised);
+    (r.errors.len() == errors_before).then_some(Listeners { broker, controller, advertised })
 }
 
 fn check_distinct(r: &mut Reader<'_>, all: &[Listener]) {
@@ -237,11 +236,12 @@ fn this_host() -> String {
     if is_known { name } else { "localhost".to_owned() }
 }
 
-fn inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, advertised: &[Advertised]) -> Option<String> {
+/// With one broker nothing goes over it; a name that is wrong is told all the same.
+fn check_inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, advertised: &[Advertised]) {
     let (by_name, by_protocol) = ("inter.broker.listener.name", "security.inter.broker.protocol");
     if r.is_set(by_name) && r.is_set(by_protocol) {
         r.wrong(by_name, &format!("Only one of {by_name} and {by_protocol} should be set."));
-        return None;
+        return;
     }
     let (key, name) = match r.text(by_name) {
         Some(name) => (by_name, name.to_ascii_uppercase()),
@@ -252,7 +252,7 @@ fn inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, advert
             key,
             &format!("Listener with name {name} defined in {key} not found in listener.security.protocol.map."),
         );
-        return None;
+        return;
     }
     if !advertised.iter().any(|a| a.listener == name) {
         let valid: Vec<&str> = advertised.iter().map(|a| a.listener.as_str()).collect();
@@ -264,7 +264,5 @@ fn inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, advert
                 valid.join(",")
             ),
         );
-        return None;
     }
-    Some(name)
 }

@@ -13,8 +13,9 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,15 +71,12 @@ pub struct BrokerConfig {
     pub controller_listeners: Vec<Listener>,
     /// What clients are told, one for each of `listeners`.
     pub advertised: Vec<Advertised>,
-    pub inter_broker_listener_name: String,
 
     pub log_dirs: Vec<PathBuf>,
     /// One of `log_dirs`, or a directory of its own.
     pub metadata_log_dir: PathBuf,
     pub log_retention_check_interval: Duration,
-    pub log_flush_scheduler_interval: Option<Duration>,
     pub log_flush_offset_checkpoint_interval: Duration,
-    pub log_flush_start_offset_checkpoint_interval: Duration,
     pub replica_high_watermark_checkpoint_interval: Duration,
     pub producer_id_expiration_ms: i64,
     pub producer_id_expiration_check_interval: Duration,
@@ -86,22 +84,14 @@ pub struct BrokerConfig {
     pub auto_create_topics_enable: bool,
     pub delete_topic_enable: bool,
     pub num_partitions: i32,
-    pub default_replication_factor: i16,
 
-    pub socket_listen_backlog_size: i32,
-    /// `None` leaves it to the operating system.
-    pub socket_receive_buffer_bytes: Option<usize>,
-    /// `None` leaves it to the operating system.
-    pub socket_send_buffer_bytes: Option<usize>,
     pub socket_request_max_bytes: usize,
     /// `None`: connections may be idle for ever.
     pub connections_max_idle: Option<Duration>,
     pub max_connections: usize,
-    pub max_connections_per_ip: usize,
-    /// Instead of `max_connections_per_ip`, by host name or address.
-    pub max_connections_per_ip_overrides: Vec<(String, usize)>,
-    /// `None` takes the built-in budget.
-    pub queued_max_request_bytes: Option<u64>,
+    max_connections_per_ip: usize,
+    /// Instead of `max_connections_per_ip`, for single addresses.
+    max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     pub max_request_partition_size_limit: i32,
     pub max_incremental_fetch_session_cache_slots: usize,
     pub fetch_max_bytes: i32,
@@ -115,9 +105,7 @@ pub struct BrokerConfig {
     pub offsets_load_buffer_size: usize,
     pub offsets_topic: OffsetsTopic,
 
-    pub broker_heartbeat_interval: Duration,
     pub broker_session_timeout: Duration,
-    pub initial_broker_registration_timeout: Duration,
     pub metadata_log: MetadataLog,
 
     /// Where GET /metrics answers (`klamm.metrics.listener`).
@@ -141,8 +129,6 @@ pub struct MetadataLog {
     pub max_record_bytes_between_snapshots: u64,
     /// `None`: snapshots are made by size only.
     pub max_snapshot_interval: Option<Duration>,
-    pub max_retention_bytes: i64,
-    pub max_retention_ms: i64,
 }
 
 /// Reads a file (none: the defaults) and the `--override`s on top of it, and checks the whole.
@@ -198,6 +184,11 @@ impl BrokerConfig {
         quorum::static_voters(&self.file, &self.controller_listeners)
     }
 
+    /// Connections at most from one address.
+    pub fn max_connections_from(&self, address: IpAddr) -> usize {
+        *self.max_connections_per_ip_overrides.get(&address.to_canonical()).unwrap_or(&self.max_connections_per_ip)
+    }
+
     /// The listener of this name.
     pub fn listener(&self, name: &str) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.name == name)
@@ -212,6 +203,7 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         r.wrong(conflict.key, &conflict.rule);
     }
     let metrics_listener = metrics_listener(r);
+    r.short("default.replication.factor");
     let log_dirs = log_dirs(r);
     let listeners = listeners?;
     Some(BrokerConfig {
@@ -225,14 +217,11 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         listeners: listeners.broker,
         controller_listeners: listeners.controller,
         advertised: listeners.advertised,
-        inter_broker_listener_name: listeners.inter_broker,
 
         metadata_log_dir: r.text("metadata.log.dir").map_or_else(|| log_dirs[0].clone(), PathBuf::from),
         log_dirs,
         log_retention_check_interval: r.ms("log.retention.check.interval.ms"),
-        log_flush_scheduler_interval: r.ms_unless_endless("log.flush.scheduler.interval.ms"),
         log_flush_offset_checkpoint_interval: r.ms("log.flush.offset.checkpoint.interval.ms"),
-        log_flush_start_offset_checkpoint_interval: r.ms("log.flush.start.offset.checkpoint.interval.ms"),
         replica_high_watermark_checkpoint_interval: r.ms("replica.high.watermark.checkpoint.interval.ms"),
         producer_id_expiration_ms: r.whole("producer.id.expiration.ms"),
         producer_id_expiration_check_interval: r.ms("producer.id.expiration.check.interval.ms"),
@@ -240,17 +229,12 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         auto_create_topics_enable: r.boolean("auto.create.topics.enable"),
         delete_topic_enable: r.boolean("delete.topic.enable"),
         num_partitions: r.int("num.partitions"),
-        default_replication_factor: r.short("default.replication.factor"),
 
-        socket_listen_backlog_size: r.int("socket.listen.backlog.size"),
-        socket_receive_buffer_bytes: usize::try_from(r.whole("socket.receive.buffer.bytes")).ok(),
-        socket_send_buffer_bytes: usize::try_from(r.whole("socket.send.buffer.bytes")).ok(),
         socket_request_max_bytes: r.size("socket.request.max.bytes"),
         connections_max_idle: r.ms_unless_endless("connections.max.idle.ms"),
         max_connections: r.size("max.connections"),
         max_connections_per_ip: r.size("max.connections.per.ip"),
         max_connections_per_ip_overrides: connection_overrides(r),
-        queued_max_request_bytes: u64::try_from(r.whole("queued.max.request.bytes")).ok().filter(|bytes| *bytes > 0),
         max_request_partition_size_limit: r.int("max.request.partition.size.limit"),
         max_incremental_fetch_session_cache_slots: r.size("max.incremental.fetch.session.cache.slots"),
         fetch_max_bytes: r.int("fetch.max.bytes"),
@@ -264,16 +248,12 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         offsets_load_buffer_size: r.size("offsets.load.buffer.size"),
         offsets_topic: offsets_topic(r, roles),
 
-        broker_heartbeat_interval: r.ms("broker.heartbeat.interval.ms"),
         broker_session_timeout: r.ms("broker.session.timeout.ms"),
-        initial_broker_registration_timeout: r.ms("initial.broker.registration.timeout.ms"),
         metadata_log: MetadataLog {
             segment_bytes: r.size("metadata.log.segment.bytes") as u32,
             segment_ms: r.whole("metadata.log.segment.ms"),
             max_record_bytes_between_snapshots: r.size("metadata.log.max.record.bytes.between.snapshots") as u64,
             max_snapshot_interval: Some(r.ms("metadata.log.max.snapshot.interval.ms")).filter(|d| !d.is_zero()),
-            max_retention_bytes: r.whole("metadata.max.retention.bytes"),
-            max_retention_ms: r.whole("metadata.max.retention.ms"),
         },
 
         metrics_listener,
@@ -302,13 +282,20 @@ fn log_dirs(r: &mut Reader<'_>) -> Vec<PathBuf> {
     dirs.into_iter().map(PathBuf::from).collect()
 }
 
-fn connection_overrides(r: &mut Reader<'_>) -> Vec<(String, usize)> {
+fn connection_overrides(r: &mut Reader<'_>) -> BTreeMap<IpAddr, usize> {
     let key = "max.connections.per.ip.overrides";
-    let mut overrides = Vec::new();
+    let mut overrides = BTreeMap::new();
     for entry in r.text(key).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        match entry.rsplit_once(':').map(|(host, limit)| (host.trim(), limit.trim().parse())) {
-            Some((host, Ok(limit))) if !host.is_empty() => overrides.push((host.to_owned(), limit)),
-            _ => r.wrong(key, "each entry is host:limit, with a limit of 0 or more"),
+        let (host, limit) = match entry.rsplit_once(':').map(|(host, limit)| (host.trim(), limit.trim().parse())) {
+            Some((host, Ok(limit))) if !host.is_empty() => (host.trim_matches(['[', ']']), limit),
+            _ => {
+                r.wrong(key, "each entry is host:limit, with a limit of 0 or more");
+                continue;
+            }
+        };
+        match (host, 0).to_socket_addrs() {
+            Ok(addresses) => overrides.extend(addresses.map(|address| (address.ip(), limit))),
+            Err(e) => r.wrong(key, &format!("{host} has no address: {e}")),
         }
     }
     overrides

@@ -76,7 +76,6 @@ fn apache_kafkas_own_file_works() {
     assert_eq!(c.listeners, [Listener { name: "PLAINTEXT".into(), host: String::new(), port: 9092 }]);
     assert_eq!(c.controller_listeners, [Listener { name: "CONTROLLER".into(), host: String::new(), port: 9093 }]);
     assert_eq!(c.advertised, [Advertised { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }]);
-    assert_eq!(c.inter_broker_listener_name, "PLAINTEXT");
     assert_eq!(c.roles, Roles { broker: true, controller: true, embedded: false });
     assert_eq!(c.file["broker.id"], "1");
 }
@@ -250,6 +249,14 @@ fn stored_settings_that_protect_refuse_too() {
     let tiered = Properties::from([("remote.storage.enable".to_owned(), "true".to_owned())]);
     assert!(guard::stored_topic_refusal("t", &tiered).is_some());
     assert!(guard::stored_topic_refusal("t", &Properties::new()).is_none());
+}
+
+#[test]
+fn single_addresses_may_have_limits_of_their_own() {
+    let overrides = ("max.connections.per.ip.overrides", "127.0.0.1:3, [::1]:4");
+    let c = config(&[("max.connections.per.ip", "10"), overrides]).unwrap();
+    let from = |address: &str| c.max_connections_from(address.parse().unwrap());
+    assert_eq!([from("127.0.0.1"), from("::ffff:127.0.0.1"), from("::1"), from("127.0.0.2")], [3, 3, 4, 10]);
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub async fn accept(
                 continue;
             }
         };
-        let limits = (node.config.max_connections, node.config.max_connections_per_ip);
+        let limits = (node.config.max_connections, node.config.max_connections_from(address.ip()));
         let Some(registered) = registry.register(&stream, address.ip(), limits.0, limits.1) else {
             continue; // dropped, which closes it, as Kafka does beyond its limits
         };

@@ -47,7 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     int("log.flush.offset.checkpoint.interval.ms").default("60000").at_least(0).high()
         .works("How often the point up to which a log is synced is written down."),
     int("log.flush.start.offset.checkpoint.interval.ms").default("60000").at_least(0).high()
-        .works("How often the start of each log is written down."),
+        .ignored("it is written with the recovery points (log.flush.offset.checkpoint.interval.ms)", "How often the start of each log is written down."),
     long("log.initial.task.delay.ms").default("30000").at_least(0).low().internal()
         .ignored("background work starts when the broker does", "Pause after the start before background work on logs begins."),
     string("log.message.timestamp.type").default("CreateTime").one_of(&["CreateTime", "LogAppendTime"]).cluster_wide()

@@ -2,6 +2,7 @@
 
 use crate::config::key::{Key, Valid, boolean, int, list, long, string};
 
+const SNAPSHOTS: &str = "the last three snapshots are kept, and the records since the oldest of them";
 const LINGER: &str = "records are written at once, those that arrive meanwhile together";
 const FOR_TESTS: &str = "meant for Kafka's own tests";
 const CONTROLLER_TIMES: &str = "the controller's times are metrics";
@@ -43,10 +44,10 @@ pub(super) const KEYS: &[Key] = &[
     boolean("controlled.shutdown.enable").default("true")
         .later("the cluster", "Hands over leaderships before the broker stops."),
     int("broker.heartbeat.interval.ms").default("2000")
-        .works("How often a broker tells the controller that it is there."),
+        .later("the cluster", "How often a broker tells the controller that it is there."),
     int("broker.session.timeout.ms").default("9000").works("A broker that was silent for this long is fenced."),
     int("initial.broker.registration.timeout.ms").default("60000")
-        .works("How long a broker tries to register before it gives up."),
+        .later("the cluster", "How long a broker tries to register before it gives up."),
     string("metadata.log.dir").high().works("Directory of the metadata log; without it the first of log.dirs."),
     int("metadata.log.segment.bytes").default("1073741824").at_least(8_388_608).high()
         .works("Size in bytes at which the metadata log begins a new segment."),
@@ -59,9 +60,9 @@ pub(super) const KEYS: &[Key] = &[
     int("metadata.max.idle.interval.ms").default("500").at_least(0).low()
         .ignored("an idle quorum of one writes nothing", "How often the controller writes an empty record when nothing happens."),
     long("metadata.max.retention.bytes").default("104857600").high()
-        .works("Size in bytes of metadata log and snapshots above which the oldest go."),
+        .ignored(SNAPSHOTS, "Size in bytes of metadata log and snapshots above which the oldest go."),
     long("metadata.max.retention.ms").default("604800000").high()
-        .works("Age above which metadata log and snapshots go."),
+        .ignored(SNAPSHOTS, "Age above which metadata log and snapshots go."),
     int("internal.metadata.log.segment.bytes").low().internal()
         .ignored(FOR_TESTS, "Segment size of the metadata log for tests."),
     int("internal.metadata.max.batch.size.in.bytes").default("8388608").low().internal()

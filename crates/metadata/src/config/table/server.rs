@@ -3,6 +3,7 @@
 use crate::config::key::{Key, boolean, int, list, long, string};
 
 const THREADS: &str = "connections share one pool of threads, sized by the machine's cores";
+const SOCKET_BUFFERS: &str = "the operating system sizes a socket's buffers as they are used";
 const PARKED: &str = "waiting requests are parked in their partition and leave it at once";
 
 #[rustfmt::skip]
@@ -28,11 +29,11 @@ pub(super) const KEYS: &[Key] = &[
     list("early.start.listeners").high()
         .ignored("every listener opens once the broker can serve", "Listeners that open before the broker has its metadata."),
     int("socket.listen.backlog.size").default("50").at_least(1)
-        .works("Connections that the operating system keeps waiting to be accepted."),
+        .ignored("up to 1024 connections wait", "Connections that the operating system keeps waiting to be accepted."),
     int("socket.receive.buffer.bytes").default("102400").high()
-        .works("Receive buffer of a client's socket in bytes; -1 leaves it to the operating system."),
+        .ignored(SOCKET_BUFFERS, "Receive buffer of a client's socket in bytes; -1 leaves it to the operating system."),
     int("socket.send.buffer.bytes").default("102400").high()
-        .works("Send buffer of a client's socket in bytes; -1 leaves it to the operating system."),
+        .ignored(SOCKET_BUFFERS, "Send buffer of a client's socket in bytes; -1 leaves it to the operating system."),
     int("socket.request.max.bytes").default("104857600").at_least(1).high()
         .works("Largest request in bytes; who sends a larger one is disconnected."),
     long("socket.connection.setup.timeout.ms").default("10000")
@@ -61,7 +62,7 @@ pub(super) const KEYS: &[Key] = &[
     int("queued.max.requests").default("500").at_least(1).high()
         .ignored("a connection is read only while its requests are worked on", "Requests that may wait for a thread before reading stops."),
     long("queued.max.request.bytes").default("-1")
-        .works("Bytes of requests in flight before reading stops; -1 takes the built-in budget."),
+        .later("a budget for requests in flight", "Bytes of requests in flight before reading stops; -1 takes the built-in budget."),
     int("max.request.partition.size.limit").default("2000").at_least(1)
         .works("Most partitions in one answer to DescribeTopicPartitions."),
     int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0)
