@@ -67,8 +67,8 @@ fn refusal(name: &str, value: &str) -> Option<String> {
             let meant = suggestion(name).and_then(broker_key)?;
             let Effect::Refused(_) = meant.effect else { return None };
             Some(format!(
-                "{name} is not a known setting. {} may be meant, which protects something, so this broker does not start as \
-                 if nothing were said: correct the name or remove the line.",
+                "{name} is not a known setting, and {} may be meant. This broker does not start rather than ignore that: \
+                 correct the name or remove the line.",
                 meant.name
             ))
         }
@@ -86,8 +86,8 @@ fn shown<'a>(key: &Key, value: &'a str) -> &'a str {
 
 fn protects(name: &str, value: &str, reason: &str) -> String {
     format!(
-        "{name}={value} cannot be served: {reason}. This broker does not start as if nothing were said: remove the line to run \
-         without it."
+        "{name}={value} cannot be served: {reason}. This broker does not start rather than ignore it: remove the line to run \
+         without."
     )
 }
 
@@ -102,9 +102,11 @@ fn refused_protocols(file: &Properties) -> Vec<String> {
         for listener in parsed {
             match protocols.get(&listener.name).map(String::as_str) {
                 Some("PLAINTEXT") | None => {}
-                Some(protocol) => {
-                    refusals.push(protects(key, text, &format!("{} is {protocol}; {reason}", listener.name)))
-                }
+                Some(protocol) => refusals.push(protects(
+                    key,
+                    text,
+                    &format!("listener {} speaks {protocol}; {reason}", listener.name),
+                )),
             }
         }
     }
