@@ -50,9 +50,13 @@ impl Vitals {
         }
     }
 
-    /// More of the incomplete frame came: its deadline moves by the time these bytes may take.
+    /// More bytes came; if a frame is incomplete, its deadline moves by the time these bytes may take.
     pub fn more(&self, bytes: usize) {
-        self.frame_until_ms.fetch_add(bytes as u64 / SLOWEST_BYTES_PER_MS, Ordering::Relaxed);
+        // Only the connection's own task writes this, so looking first is no race.
+        let until = self.frame_until_ms.load(Ordering::Relaxed);
+        if until != 0 {
+            self.frame_until_ms.store(until + bytes as u64 / SLOWEST_BYTES_PER_MS, Ordering::Relaxed);
+        }
     }
 
     /// The connection waits for the broker (a long poll, a rebalance): that is not idleness of the client.
@@ -166,5 +170,60 @@ impl Drop for Registered {
                 open.by_address.remove(&self.address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    const ANY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_connection_that_gets_whole_frames_has_no_deadline() {
+        let registry = Registry::new();
+        let (_client, server) = pair();
+        let registered = registry.register(&server, ANY, 10, 10).unwrap();
+        registered.vitals.more(1000);
+        assert_eq!(registered.vitals.frame_until_ms.load(Ordering::Relaxed), 0);
+        assert_eq!(registry.sweep(Duration::from_secs(60)), 0);
+    }
+
+    #[test]
+    fn an_overdue_frame_and_idleness_end_a_connection_and_waiting_for_the_broker_does_not() {
+        let registry = Registry::new();
+        let (mut client, server) = pair();
+        let registered = registry.register(&server, ANY, 10, 10).unwrap();
+        registered.vitals.waiting(true);
+        while registered.vitals.now_ms() < 2 {
+            std::hint::spin_loop();
+        }
+        assert_eq!(registry.sweep(Duration::ZERO), 0);
+        registered.vitals.waiting(false);
+        registered.vitals.partial(10);
+        assert_eq!(registry.sweep(Duration::from_secs(60)), 0);
+        registered.vitals.frame_until_ms.store(1, Ordering::Relaxed);
+        assert_eq!(registry.sweep(Duration::from_secs(60)), 1);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "the client sees the end");
+    }
+
+    #[test]
+    fn limits_count_what_is_open() {
+        let registry = Registry::new();
+        let (_client, server) = pair();
+        let first = registry.register(&server, ANY, 10, 1).unwrap();
+        assert!(registry.register(&server, ANY, 10, 1).is_none());
+        assert!(registry.register(&server, ANY, 1, 9).is_none());
+        drop(first);
+        assert!(registry.register(&server, ANY, 1, 1).is_some());
+        assert_eq!(registry.len(), 0);
     }
 }
