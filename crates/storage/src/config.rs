@@ -60,7 +60,7 @@ impl Default for LogConfig {
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * HOUR_MS,
             write_back_bytes: 8 << 20,
-            snapshot_interval_bytes: 4 << 20,
+            snapshot_interval_bytes: 16 << 20,
         }
     }
 }

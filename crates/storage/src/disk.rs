@@ -53,6 +53,9 @@ pub trait Disk: Send + Sync + fmt::Debug {
     /// Makes names in `dir` (created, renamed, removed) durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Makes everything durable that was written anywhere on the volume of `dir`.
+    fn sync_volume(&self, dir: &Path) -> io::Result<()>;
+
     /// Takes the exclusive lock of `path`, making the file. `None` when another process, or this one, holds it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>>;
 

@@ -175,6 +175,7 @@ impl Log {
 
     /// Forgets producers silent for `producer.id.expiration.ms`.
     pub fn expire_producers(&mut self, now_ms: i64) {
+        self.snapshots.is_stale = true;
         self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
     }
 

@@ -139,8 +139,10 @@ impl LogDir {
         self.sync()
     }
 
-    /// Leaves the clean-shutdown marker, after every log was closed and synced and the checkpoints were written.
+    /// Leaves the clean-shutdown marker, after every log was closed ([`Log::close`](crate::Log::close)) and the
+    /// checkpoints were written. Brings everything to the disk first, with one call for all logs.
     pub fn mark_clean(&self, broker_epoch: i64) -> Result<(), Fault> {
+        self.disk.sync_volume(&self.path).context("sync the volume of", &self.path)?;
         let path = self.path.join(CLEAN_SHUTDOWN_FILE);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
         self.disk.write_atomically(&path, text.as_bytes(), true).context("write", &path)

@@ -375,6 +375,18 @@ impl Disk for MemDisk {
         Ok(())
     }
 
+    fn sync_volume(&self, dir: &Path) -> io::Result<()> {
+        let mut state = lock(&self.0);
+        state.check(Operation::Sync, dir)?;
+        state.syncs += 1;
+        state.journal.clear();
+        state.durable_names = state.names.clone();
+        for content in &mut state.files {
+            content.durable = content.cached.clone();
+        }
+        Ok(())
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
         self.open(path, Access::Create)?;
         let free = lock(&self.0).locked.insert(path.to_owned());

@@ -108,6 +108,7 @@ impl Log {
             stamp(batch.bytes, base_offset, leader_epoch);
             let info = &batch.info;
             let producer_id = info.producer_id;
+            self.snapshots.is_stale |= producer_id >= 0;
             match marker {
                 Some(marker) => self.apply_marker(&Marker { offset: base_offset, ..marker })?,
                 None if producer_id >= 0 => self.producers.apply(&DataBatch { base_offset, ..data_batch(info) }),
@@ -264,6 +265,7 @@ impl Log {
         if !batch.has_producer_id() {
             return Ok(());
         }
+        self.snapshots.is_stale = true;
         if batch.is_control() {
             return marker_of(batch).map_or(Ok(()), |marker| self.apply_marker(&marker));
         }

@@ -498,6 +498,7 @@ impl Log {
         for at in self.segment_of(from)..self.segments.len() {
             self.replay_producers(at, from)?;
         }
+        self.snapshots.is_stale = true;
         self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
         Ok(())
     }
@@ -558,8 +559,9 @@ impl Log {
         }
     }
 
-    /// Leaves the files as Kafka leaves them at a controlled shutdown. Run [`Log::sync_request`] afterwards; only then
-    /// may the shutdown count as clean.
+    /// Leaves the files as Kafka leaves them at a controlled shutdown. They are on the disk after a
+    /// [`Log::sync_request`], or [`LogDir::mark_clean`](crate::LogDir::mark_clean) for all logs of a directory; only
+    /// then may the shutdown count as clean.
     pub fn close(&mut self) -> Result<(), Fault> {
         self.online()?;
         let closed = self.close_files();

@@ -20,6 +20,8 @@ pub(super) struct Snapshots {
     pub offsets: Vec<i64>,
     /// Bytes appended since the last one.
     pub bytes_since: u64,
+    /// The producers have changed since.
+    pub is_stale: bool,
 }
 
 /// What [`Log::retention`] or [`Log::delete_records`] dropped.
@@ -99,11 +101,18 @@ impl Log {
             return Ok(());
         }
         let path = self.folder.path(offset, SNAPSHOT_SUFFIX);
-        producer_snapshot::write(self.disk(), &path, &self.producers).context("write", &path)?;
         let base_offset = self.active().base_offset;
-        let strays: Vec<i64> = self.snapshots.offsets.iter().copied().filter(|at| *at > base_offset).collect();
-        for stray in strays {
-            self.remove_snapshot(stray)?;
+        let stray = self.snapshots.offsets.pop_if(|last| *last > base_offset);
+        let unchanged = !std::mem::take(&mut self.snapshots.is_stale);
+        match stray.map(|stray| self.folder.path(stray, SNAPSHOT_SUFFIX)) {
+            // The same producers, further on: most logs have none at all.
+            Some(old) if unchanged => self.disk().rename(&old, &path).context("rename", &old)?,
+            old => {
+                producer_snapshot::write(self.disk(), &path, &self.producers).context("write", &path)?;
+                if let Some(old) = old {
+                    super::recovery::remove_if_there(self.disk(), &old)?;
+                }
+            }
         }
         self.snapshots.offsets.push(offset);
         Ok(())
@@ -123,6 +132,7 @@ impl Log {
     /// ([`Log::remove_deleted`]).
     pub fn retention(&mut self, now_ms: i64, high_watermark: i64) -> Result<Deleted, Fault> {
         self.online()?;
+        self.note_high_watermark(high_watermark);
         let retained = self.retain(now_ms, high_watermark);
         self.note(retained)
     }
