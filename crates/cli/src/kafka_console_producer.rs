@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::console::{lines::Lines, reader::LineReader, reader::Parts, replaced};
 use crate::options::{HELP, Opt, Parsed, VERSION};
 use crate::tool::{self, Exception, Stop};
-use crate::{complain, say, signals, term};
+use crate::{complain, say, signals, term, text};
 
 const ABOUT: &str = "This tool helps to read data from standard input and publish it to Kafka.";
 const LOGGER: &str = "org.apache.kafka.clients.producer.internals.ErrorLoggingCallback";
@@ -189,7 +189,7 @@ async fn send_lines(producer: &Producer, reader: &mut LineReader, topic: &str, s
         }
         let line = lines.next().await.map_err(|e| Exception::new("java.io.IOException", e.to_string()))?;
         let Some(line) = line else { return Ok(()) };
-        let line = String::from_utf8_lossy(&line);
+        let line = text::decode(&line);
         let parts = reader.read(&line)?;
         let headers: Vec<(&str, Option<&[u8]>)> =
             parts.headers.iter().map(|(k, v)| (*k, v.map(str::as_bytes))).collect();

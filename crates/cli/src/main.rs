@@ -8,15 +8,18 @@
 
 mod clock;
 mod console;
+mod dump_log;
 mod options;
 mod pattern;
 mod signals;
 mod term;
+mod text;
 mod tool;
 
 mod kafka_broker_api_versions;
 mod kafka_console_consumer;
 mod kafka_console_producer;
+mod kafka_dump_log;
 mod kafka_get_offsets;
 mod kafka_server_start;
 mod kafka_server_stop;
@@ -35,6 +38,7 @@ const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
     ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
     ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
+    ("kafka-dump-log", "what is in the files of a log", kafka_dump_log::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),

@@ -7,7 +7,7 @@ use client::consumer::ConsumerRecord;
 use wire::records::TimestampType;
 
 use crate::tool::{Exception, Stop};
-use crate::{complain, term};
+use crate::{complain, term, text};
 
 /// What prints records.
 #[derive(Debug)]
@@ -36,14 +36,13 @@ impl Formatter {
             Formatter::Default(fields) => fields.write(record, out),
             Formatter::Logging(fields) => {
                 fields.write(record, out)?;
-                let text =
-                    |b: Option<&[u8]>| b.map_or_else(|| "null".into(), |b| String::from_utf8_lossy(b).into_owned());
+                let shown = |b: Option<&[u8]>| b.map_or_else(|| "null".into(), |b| text::decode(b).into_owned());
                 let message = format!(
                     "{}:{}, key:{}, value:{}",
                     type_name(record.timestamp_type),
                     record.timestamp,
-                    text(record.key),
-                    text(record.value)
+                    shown(record.key),
+                    shown(record.value)
                 );
                 term::log("INFO", &message, "org.apache.kafka.tools.consumer.LoggingMessageFormatter");
                 Ok(())
@@ -219,7 +218,7 @@ impl Type {
             Trouble::Record(Exception::new("org.apache.kafka.common.errors.SerializationException", message))
         };
         Ok(match self {
-            Type::Text => String::from_utf8_lossy(bytes).into_owned(),
+            Type::Text => text::decode(bytes).into_owned(),
             Type::Short => i16::from_be_bytes(bytes.try_into().map_err(|_| wrong(2, "ShortDeserializer"))?).to_string(),
             Type::Integer => {
                 i32::from_be_bytes(bytes.try_into().map_err(|_| wrong(4, "IntegerDeserializer"))?).to_string()
@@ -235,7 +234,7 @@ impl Type {
                 [b @ (0 | 1)] => (*b == 1).to_string(),
                 _ => return Err(wrong(1, "BooleanDeserializer")),
             },
-            Type::Uuid => String::from_utf8_lossy(bytes).into_owned(),
+            Type::Uuid => text::decode(bytes).into_owned(),
         })
     }
 }
