@@ -18,8 +18,13 @@ const LIMITS_OF_LISTENERS: [&str; 2] = ["max.connections", "max.connection.creat
 
 /// A sentence for each setting that refuses the start.
 pub fn refusals(file: &Properties) -> Vec<String> {
-    let mut refusals: Vec<String> = file.iter().filter_map(|(name, value)| refusal(name, value)).collect();
-    refusals.extend(refused_protocols(file));
+    let said = |reason: String| {
+        format!("{reason}. This broker does not start rather than ignore it: remove the line to run without.")
+    };
+    let settings = file.iter().filter_map(|(name, value)| refusal(name, value));
+    let mut refusals: Vec<String> = settings.chain(refused_protocols(file)).map(said).collect();
+    refusals.extend(file.iter().filter_map(|(name, value)| refused_for_good(name, value)));
+    refusals.extend(file.keys().filter_map(|name| slip_of_the_pen(name)));
     refusals
 }
 
@@ -28,11 +33,14 @@ pub fn refusals(file: &Properties) -> Vec<String> {
 pub fn stored_broker_refusals(stored: &dyn Values) -> Vec<String> {
     let mut refusals = Vec::new();
     stored.for_each(&mut |name, value| {
-        let where_from =
-            "It is a dynamic setting in the cluster's state; remove it with Apache Kafka's kafka-configs.sh first.";
-        let at_start = || format!("{name}={value} would have no effect: this broker reads {name} from its file only.");
-        let refusal = refusal(name, value).or_else(|| is_read_at_start_only(name).then(at_start));
-        refusals.extend(refusal.map(|sentence| format!("{sentence} {where_from}")));
+        let at_start = || format!("{name}={value} would have no effect: this broker reads {name} from its file only");
+        let reason = refusal(name, value).or_else(|| is_read_at_start_only(name).then(at_start));
+        refusals.extend(reason.map(|reason| {
+            format!(
+                "{reason}. It is a dynamic setting in the cluster's state, and this broker does not start rather than ignore \
+                 it: remove it with Apache Kafka's kafka-configs.sh first."
+            )
+        }));
     });
     refusals
 }
@@ -47,32 +55,39 @@ pub fn stored_topic_refusal(topic: &str, stored: &dyn Values) -> Option<String> 
     tiered.then_some(said)
 }
 
+/// Why a setting cannot be served, without a full stop.
 fn refusal(name: &str, value: &str) -> Option<String> {
-    if let Some(old) = retired::find(name) {
-        return match old.effect {
-            Effect::Refused(reason) => Some(format!("{name}={value} cannot be served: {reason}.")),
-            _ => None,
-        };
-    }
     let base = without_listener_prefix(name);
     if let Some(base) = base.filter(|base| LIMITS_OF_LISTENERS.contains(base)) {
-        return Some(protects(name, value, &format!("{base} for one listener is not there yet")));
+        return Some(unserved(name, value, &format!("{base} for one listener is not there yet")));
     }
-    match broker_key(name).or_else(|| base.and_then(mechanism_base).or_else(|| broker_key(base?))) {
-        Some(key) => match key.effect {
-            Effect::Refused(reason) if !is_default(key, value) => Some(protects(name, shown(key, value), reason)),
-            _ => None,
-        },
-        None => {
-            let meant = suggestion(name).and_then(broker_key)?;
-            let Effect::Refused(_) = meant.effect else { return None };
-            Some(format!(
-                "{name} is not a known setting, and {} may be meant. This broker does not start rather than ignore that: \
-                 correct the name or remove the line.",
-                meant.name
-            ))
-        }
+    let key = broker_key(name).or_else(|| base.and_then(mechanism_base)).or_else(|| broker_key(base?))?;
+    match key.effect {
+        Effect::Refused(reason) if !is_default(key, value) => Some(unserved(name, shown(key, value), reason)),
+        _ => None,
     }
+}
+
+/// The sentence for a key that Kafka no longer has and that cannot just be left aside.
+fn refused_for_good(name: &str, value: &str) -> Option<String> {
+    match retired::find(name)?.effect {
+        Effect::Refused(reason) => Some(format!("{}.", unserved(name, value, reason))),
+        _ => None,
+    }
+}
+
+/// The sentence for an unknown name where a key that protects may be meant.
+fn slip_of_the_pen(name: &str) -> Option<String> {
+    if broker_key(name).is_some() || retired::find(name).is_some() {
+        return None;
+    }
+    let meant = suggestion(name).and_then(broker_key)?;
+    let Effect::Refused(_) = meant.effect else { return None };
+    Some(format!(
+        "{name} is not a known setting, and {} may be meant. This broker does not start rather than ignore that: correct the \
+         name or remove the line.",
+        meant.name
+    ))
 }
 
 /// `scram-sha-256.sasl.jaas.config` of `listener.name.x.scram-sha-256.sasl.jaas.config`.
@@ -84,11 +99,8 @@ fn shown<'a>(key: &Key, value: &'a str) -> &'a str {
     if key.is_sensitive() { "[hidden]" } else { value }
 }
 
-fn protects(name: &str, value: &str, reason: &str) -> String {
-    format!(
-        "{name}={value} cannot be served: {reason}. This broker does not start rather than ignore it: remove the line to run \
-         without."
-    )
+fn unserved(name: &str, value: &str, reason: &str) -> String {
+    format!("{name}={value} cannot be served: {reason}")
 }
 
 /// Listeners in use whose protocol encrypts or authenticates.
@@ -102,7 +114,7 @@ fn refused_protocols(file: &Properties) -> Vec<String> {
         for listener in parsed {
             match protocols.get(&listener.name).map(String::as_str) {
                 Some("PLAINTEXT") | None => {}
-                Some(protocol) => refusals.push(protects(
+                Some(protocol) => refusals.push(unserved(
                     key,
                     text,
                     &format!("listener {} speaks {protocol}; {reason}", listener.name),
@@ -112,7 +124,7 @@ fn refused_protocols(file: &Properties) -> Vec<String> {
     }
     let key = "security.inter.broker.protocol";
     if let Some(protocol) = file.get(key).map(|p| p.trim()).filter(|p| PROTOCOLS[1..].contains(p)) {
-        refusals.push(protects(key, protocol, reason));
+        refusals.push(unserved(key, protocol, reason));
     }
     refusals
 }
