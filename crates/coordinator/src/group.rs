@@ -329,6 +329,11 @@ impl Group {
     }
 
     pub fn insert(&mut self, member: Member) {
+        // Only a record that Kafka did not write names a member twice.
+        if let Some(former) = self.members.remove(&member.id) {
+            self.count_protocols(&former.protocols, false);
+            self.metadata_bytes -= former.metadata_bytes();
+        }
         if let Some(instance_id) = &member.instance_id {
             self.instances.insert(instance_id.clone(), member.id.clone());
         }

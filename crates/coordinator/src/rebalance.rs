@@ -59,7 +59,9 @@ impl Group {
         };
         if !self.accepts(request, ctx) {
             self.evict(&request.member_id, ctx);
-            return refuse(ErrorCode::GroupMaxSizeReached, "", ctx);
+            refuse(ErrorCode::GroupMaxSizeReached, "", ctx);
+            // The others need not wait for who is out.
+            return self.complete_join_if_ready(ctx);
         }
         if !self.supports(&request.protocol_type, &request.protocols) {
             return refuse(ErrorCode::InconsistentGroupProtocol, &request.member_id, ctx);

@@ -98,6 +98,8 @@ impl Groups {
     /// offsets of topics that were deleted. To be called after every change of the partitions; cheap when the change
     /// concerns neither.
     pub fn follow(&self, node: &Arc<Node>, image: &Arc<Image>, delta: &Delta) {
+        // The controller's thread is not one of the runtime's, but what is written here may want a sync.
+        let _runtime = self.runtime.enter();
         let table = node.partitions.table();
         let offsets_id = table.by_name(GROUP_OFFSETS).map(|topic| topic.id);
         let removed = |id: &Uuid| delta.removed_topics.get(id).is_some_and(|topic| &*topic.name == GROUP_OFFSETS);
