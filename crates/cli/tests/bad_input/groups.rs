@@ -162,7 +162,7 @@ fn a_group_with_a_size_limit_turns_the_next_member_away() {
     let group = unique("small");
     ready(&mut client, &group);
     let mut members: Vec<Client> = (0..3).map(|_| broker.connect()).collect();
-    let mut ask = |member: &mut Client, id: &str| {
+    let ask = |member: &mut Client, id: &str| {
         member.call(5, &join(&group, id, 10_000, 1), |r| (name_of(r.error_code), r.member_id.to_string()))
     };
     let (_, first) = ask(&mut members[0], "");
