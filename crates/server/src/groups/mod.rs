@@ -192,7 +192,7 @@ impl Groups {
 
     pub async fn describe(&self, node: &Arc<Node>, group_id: &str) -> Result<DescribedGroup, ErrorCode> {
         let slot = self.slot(node, group_id)?;
-        slot.ready().await?;
+        slot.ready(self.commit_timeout).await?;
         slot.with_shard(|shard| shard.describe(group_id))
     }
 
@@ -201,7 +201,7 @@ impl Groups {
         let slots = self.slots.load_full();
         let mut groups = Vec::new();
         for slot in slots.values() {
-            slot.ready().await?;
+            slot.ready(self.commit_timeout).await?;
             groups.extend(slot.with_shard(|shard| shard.list()).unwrap_or_default());
         }
         Ok(groups)
@@ -227,7 +227,7 @@ impl Groups {
                 let leader = leader(&node.image(), index);
                 match leader {
                     Some(leader) if leader == node.node_id => match self.slot(node, group_id) {
-                        Ok(slot) => return slot.ready().await.map(|()| leader),
+                        Ok(slot) => return slot.ready(READY_WAIT).await.map(|()| leader),
                         Err(_) => tokio::time::sleep(LEADER_POLL).await,
                     },
                     Some(leader) => return Ok(leader),

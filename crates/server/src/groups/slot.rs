@@ -9,6 +9,7 @@ use coordinator::{Effects, Reply, ReplyToken, Request, Shard, Write};
 use replication::{Park, Partition};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use storage::Append;
 use tokio::sync::{oneshot, watch};
 use tracing::error;
@@ -89,12 +90,20 @@ impl Slot {
     }
 
     /// Completes when the coordinator has loaded.
-    pub async fn ready(&self) -> Result<(), ErrorCode> {
+    ///
+    /// # Errors
+    /// COORDINATOR_LOAD_IN_PROGRESS when that takes longer than `within`, or what became of it.
+    pub async fn ready(&self, within: Duration) -> Result<(), ErrorCode> {
+        if !self.is_loading() {
+            return Ok(());
+        }
         let mut phase = self.phase.subscribe();
-        match phase.wait_for(|phase| *phase != Phase::Loading).await.map(|phase| *phase) {
-            Ok(Phase::Over(error)) => Err(error),
-            Ok(_) => Ok(()),
-            Err(_) => Err(ErrorCode::NotCoordinator),
+        let loaded = phase.wait_for(|phase| *phase != Phase::Loading);
+        match tokio::time::timeout(within, loaded).await.map(|phase| phase.map(|phase| *phase)) {
+            Ok(Ok(Phase::Over(error))) => Err(error),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(ErrorCode::NotCoordinator),
+            Err(_) => Err(ErrorCode::CoordinatorLoadInProgress),
         }
     }
 
@@ -104,10 +113,7 @@ impl Slot {
     }
 
     pub async fn ask(self: &Arc<Self>, node: &Arc<Node>, request: Request) -> Result<Reply, ErrorCode> {
-        if self.is_loading() {
-            let within = tokio::time::timeout(node.groups.commit_timeout, self.ready());
-            within.await.map_err(|_| ErrorCode::CoordinatorLoadInProgress)??;
-        }
+        self.ready(node.groups.commit_timeout).await?;
         let (sender, answer) = oneshot::channel();
         let asked = self.act(node, |inner, shard| {
             inner.tokens += 1;
