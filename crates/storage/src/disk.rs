@@ -150,13 +150,36 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
+/// Something with a path that is only worth building when it is needed.
+pub(crate) trait Named {
+    fn named(&self) -> PathBuf;
+}
+
+impl Named for Path {
+    fn named(&self) -> PathBuf {
+        self.to_owned()
+    }
+}
+
+impl Named for PathBuf {
+    fn named(&self) -> PathBuf {
+        self.clone()
+    }
+}
+
+impl Named for Arc<Path> {
+    fn named(&self) -> PathBuf {
+        self.to_path_buf()
+    }
+}
+
 /// Turns an `io::Result` into one that says what was tried.
 pub(crate) trait Context<T> {
-    fn context(self, action: &'static str, path: &Path) -> Result<T, Fault>;
+    fn context(self, action: &'static str, place: &(impl Named + ?Sized)) -> Result<T, Fault>;
 }
 
 impl<T> Context<T> for io::Result<T> {
-    fn context(self, action: &'static str, path: &Path) -> Result<T, Fault> {
-        self.map_err(|error| Fault::new(action, path, &error))
+    fn context(self, action: &'static str, place: &(impl Named + ?Sized)) -> Result<T, Fault> {
+        self.map_err(|error| Fault::new(action, place.named(), &error))
     }
 }

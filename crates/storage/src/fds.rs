@@ -1,7 +1,7 @@
 //! Open files on a budget. A partition may have hundreds of segments and a node thousands of partitions, so a file is
 //! opened when it is needed and closed when others need the room; a reader that still holds the handle keeps it alive.
 
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Access, Disk, DiskFile, Named};
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,6 +90,12 @@ struct Slot {
     suffix: &'static str,
     file: Mutex<Option<Arc<dyn DiskFile>>>,
     touched: AtomicBool,
+}
+
+impl Named for FileSlot {
+    fn named(&self) -> PathBuf {
+        self.path()
+    }
 }
 
 impl FileSlot {

@@ -62,7 +62,7 @@ impl Segment {
             let times = TimeIndex::create(base_offset, folder.slot(base_offset, TIME_INDEX_SUFFIX))?;
             Ok((offsets, times))
         };
-        let (offsets, times) = make().context("create segment", &log.path())?;
+        let (offsets, times) = make().context("create segment", &log)?;
         Ok(Segment {
             base_offset,
             size: 0,
@@ -89,8 +89,8 @@ impl Segment {
         let log = folder.slot(base_offset, LOG_SUFFIX);
         let offsets = OffsetIndex::open(base_offset, folder.slot(base_offset, OFFSET_INDEX_SUFFIX), offset_index_len);
         let times = TimeIndex::open(base_offset, folder.slot(base_offset, TIME_INDEX_SUFFIX), time_index_len);
-        let offsets = offsets.context("read offset index of", &log.path())?;
-        let times = times.context("read time index of", &log.path())?;
+        let offsets = offsets.context("read offset index of", &log)?;
+        let times = times.context("read time index of", &log)?;
         let max_timestamp = times.last().unwrap_or((-1, base_offset));
         Ok(Segment {
             base_offset,
@@ -107,7 +107,7 @@ impl Segment {
     }
 
     pub fn file(&self) -> Result<Arc<dyn DiskFile>, Fault> {
-        self.log.get().context("open", &self.log.path())
+        self.log.get().context("open", &self.log)
     }
 
     /// Takes a batch at the end into account: size, largest timestamp, indexes.
@@ -143,7 +143,7 @@ impl Segment {
     pub fn flush_indexes(&mut self) -> Result<(), Fault> {
         self.unsynced_indexes = true;
         let flushed = self.times.file().flush().and_then(|()| self.offsets.file().flush());
-        flushed.context("write the indexes of", &self.log.path())
+        flushed.context("write the indexes of", &self.log)
     }
 
     /// The next batch gets an index entry, so that no lookup has to cross what lies before it.
@@ -162,7 +162,7 @@ impl Segment {
     /// Empties both indexes, to fill them anew.
     pub fn reset_indexes(&mut self) -> Result<(), Fault> {
         let reset = self.offsets.truncate_len(0).and_then(|()| self.times.truncate_to(self.base_offset));
-        reset.context("reset the indexes of", &self.log.path())?;
+        reset.context("reset the indexes of", &self.log)?;
         self.rewind(0);
         Ok(())
     }
@@ -192,7 +192,8 @@ impl Segment {
         }
         // As in Kafka: by the records' own time when they have one, by the segment's age otherwise.
         let begin = self.first_timestamp()?;
-        let waited = if begin >= 0 { max_timestamp - begin } else { now_ms - self.touched_ms };
+        let (since, now) = if begin >= 0 { (begin, max_timestamp) } else { (self.touched_ms, now_ms) };
+        let waited = now.saturating_sub(since);
         Ok(waited > config.segment_ms.saturating_sub(jitter_ms))
     }
 
@@ -200,11 +201,12 @@ impl Segment {
         if let Some(timestamp) = self.first_timestamp {
             return Ok(timestamp);
         }
-        let first = self.find(self.base_offset).map_err(|stop| match stop {
-            Stop::Io(error) => Fault::new("read", self.log.path(), &error),
-            Stop::Bad { reason, .. } => Fault::new("read", self.log.path(), &std::io::Error::other(reason)),
-        })?;
-        let timestamp = first.map_or(-1, |place| place.max_timestamp);
+        let timestamp = match self.find(self.base_offset) {
+            Ok(first) => first.map_or(-1, |place| place.max_timestamp),
+            Err(Stop::Io(error)) => return Err(Fault::new("read", self.log.path(), &error)),
+            // A damaged first batch is no reason to refuse new ones: the segment's age decides.
+            Err(Stop::Bad { .. }) => -1,
+        };
         self.first_timestamp = Some(timestamp);
         Ok(timestamp)
     }
@@ -244,10 +246,10 @@ impl Segment {
         let (timestamp, offset) = self.max_timestamp;
         self.times.push(timestamp, offset);
         let sealed = self.times.file().trim().and_then(|()| self.offsets.file().trim());
-        sealed.context("finish the indexes of", &self.log.path())?;
+        sealed.context("finish the indexes of", &self.log)?;
         if config.preallocate {
-            let file = self.log.once(Access::Write).context("open", &self.log.path())?;
-            file.truncate(u64::from(self.size)).context("trim", &self.log.path())?;
+            let file = self.log.once(Access::Write).context("open", &self.log)?;
+            file.truncate(u64::from(self.size)).context("trim", &self.log)?;
         }
         self.rest();
         Ok(())

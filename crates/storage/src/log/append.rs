@@ -182,7 +182,7 @@ impl Log {
             // The log is offline from here on; this spares the next start from finding a torn tail.
             let _ = file.truncate(u64::from(position));
         }
-        written.context("append to", &self.active().log.path())
+        written.context("append to", &self.active().log)
     }
 
     /// Takes a batch into account that is in the file, or will be before this call of the log ends.

@@ -3,10 +3,10 @@
 use super::{Log, ReadError};
 use crate::disk::{Context, Fault};
 use crate::epochs::EpochStart;
-use crate::scan::Scan;
+use crate::scan::{Scan, Stop};
 use crate::segment::{Place, Segment, TXN_INDEX_SUFFIX};
 use crate::txn_index::{self, AbortedTxn};
-use wire::records::Batch;
+use wire::records::{Batch, BatchError};
 
 /// Headers read at once when a segment is searched by time.
 const SEARCH_CHUNK: usize = 16 << 10;
@@ -65,9 +65,10 @@ impl Log {
                 false => place.max_timestamp,
                 true => {
                     let mut live_max = -1;
-                    while let Some(found) = self.search_batch(segment, &place, live_max + 1)? {
-                        live_max = found.timestamp;
-                    }
+                    self.look_through(segment, &place, |offset, timestamp| {
+                        live_max = if offset >= start { timestamp.max(live_max) } else { live_max };
+                        false
+                    })?;
                     live_max
                 }
             };
@@ -113,20 +114,30 @@ impl Log {
         place: &Place,
         timestamp: i64,
     ) -> Result<Option<TimestampOffset>, ReadError> {
+        let wanted = |offset, at| at >= timestamp && offset >= self.log_start_offset;
+        let found = self.look_through(segment, place, wanted)?;
+        let leader_epoch = place.leader_epoch;
+        Ok(found.map(|(offset, timestamp)| TimestampOffset { timestamp, offset, leader_epoch }))
+    }
+
+    /// Shows offset and timestamp of a batch's records to `wanted` until it says yes.
+    fn look_through(
+        &self,
+        segment: &Segment,
+        place: &Place,
+        mut wanted: impl FnMut(i64, i64) -> bool,
+    ) -> Result<Option<(i64, i64)>, ReadError> {
         let bytes = self.bytes(segment, place.position, place.size)?;
-        let damaged = |reason: String| {
-            let stop = crate::scan::Stop::Bad { position: u64::from(place.position), reason };
+        let damaged = |error: BatchError| {
+            let stop = Stop::Bad { position: u64::from(place.position), reason: error.to_string() };
             self.read_error(segment, place.base_offset, stop)
         };
-        let batch = Batch::parse(&bytes).and_then(|batch| batch.check_crc().map(|()| batch));
-        let batch = batch.map_err(|error| damaged(error.to_string()))?;
-        let records = batch.records().map_err(|error| damaged(error.to_string()))?;
+        let batch = Batch::parse(&bytes).and_then(|batch| batch.check_crc().map(|()| batch)).map_err(damaged)?;
+        let records = batch.records().map_err(damaged)?;
         for record in records.iter() {
-            let record = record.map_err(|error| damaged(error.to_string()))?;
-            if record.timestamp >= timestamp && record.offset >= self.log_start_offset {
-                let leader_epoch = place.leader_epoch;
-                let (timestamp, offset) = (record.timestamp, record.offset);
-                return Ok(Some(TimestampOffset { timestamp, offset, leader_epoch }));
+            let record = record.map_err(damaged)?;
+            if wanted(record.offset, record.timestamp) {
+                return Ok(Some((record.offset, record.timestamp)));
             }
         }
         Ok(None)

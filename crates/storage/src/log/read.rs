@@ -275,7 +275,7 @@ impl Log {
     pub(super) fn bytes(&self, segment: &Segment, position: u32, length: u32) -> Result<Vec<u8>, Fault> {
         let mut bytes = vec![0; length as usize];
         let read = segment.file()?.read_at(&mut bytes, u64::from(position));
-        let read = read.context("read", &segment.log.path())?;
+        let read = read.context("read", &segment.log)?;
         bytes.truncate(read);
         Ok(bytes)
     }
