@@ -84,8 +84,8 @@ impl Client {
         header::write_request_header(&mut out, Q::KEY, version, 7, Some("cli")).unwrap();
         request.encode(&mut out, version).unwrap();
         let body = out.into_bytes();
-        self.stream.write_all(&(body.len() as u32).to_be_bytes()).unwrap();
-        self.stream.write_all(&body).unwrap();
+        let frame = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
+        self.stream.write_all(&frame).unwrap();
     }
 
     fn receive<Q: Request, T>(&mut self, version: i16, look: impl FnOnce(Q::Response<'_>) -> T) -> T {
