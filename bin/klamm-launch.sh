@@ -8,21 +8,23 @@ home=$bin/..
 if [ -n "${KLAMM_BINARY:-}" ]; then
     klamm=$KLAMM_BINARY
 elif [ -f "$home/Cargo.toml" ]; then
-    target=${CARGO_TARGET_DIR:-$home/target}
+    target=${CARGO_TARGET_DIR:-target}
+    case $target in /*) ;; *) target=$home/$target ;; esac
     klamm=$target/release/klamm
     # The stamp is as old as the start of the last build that worked; cargo may leave the binary older than a source
     # that did not change it.
     stamp=$target/release/.klamm-built
     if [ ! -x "$klamm" ] || [ ! -f "$stamp" ] ||
-        [ -n "$(find "$home/crates" "$home/Cargo.toml" "$home/Cargo.lock" -newer "$stamp" -print -quit)" ]; then
+        [ -n "$(find "$home"/crates/*/src "$home"/crates/*/Cargo.toml "$home/Cargo.toml" "$home/Cargo.lock" \
+            -newer "$stamp" -print -quit)" ]; then
         if ! command -v cargo >/dev/null 2>&1; then
             echo "klamm has to be built, and there is no cargo: install Rust (https://rustup.rs), or unpack a release" >&2
             exit 1
         fi
         [ -x "$klamm" ] || echo "Building klamm; this takes a few minutes, once." >&2
-        mkdir -p "$target/release" && touch "$stamp.new" || exit 1
-        (cd "$home" && exec cargo build --release --package cli --bin klamm) >&2 || exit 1
-        mv -f "$stamp.new" "$stamp"
+        mkdir -p "$target/release" && touch "$stamp.$$" || exit 1
+        (cd "$home" && exec cargo build --release --package cli --bin klamm) >&2 </dev/null || exit 1
+        mv -f "$stamp.$$" "$stamp"
     fi
 elif [ -x "$home/klamm" ]; then
     klamm=$home/klamm
