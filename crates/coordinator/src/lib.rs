@@ -11,12 +11,13 @@
 //! it promises is committed. Every token that was given in comes out exactly once. A group that nobody uses costs its
 //! records in the store and nothing else.
 //!
-//! Reading order: [`request`], [`store`], [`records`], `group` (the membership of one group), `rebalance` (its phases),
-//! `shard`, [`load`].
+//! Reading order: [`request`], [`store`], [`records`], `member` and `group` (the membership of one group), `rebalance`
+//! (its phases), `shard`, [`load`].
 
 mod config;
 mod group;
 pub mod load;
+mod member;
 mod partition;
 mod rebalance;
 pub mod records;

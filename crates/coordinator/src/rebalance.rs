@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use wire::ErrorCode;
 
-use crate::group::{Context, Group, GroupState, InitialDelay, Member, metadata_bytes};
+use crate::group::{Context, Group, GroupState, InitialDelay};
+use crate::member::{Member, metadata_bytes};
 use crate::request::{
     HeartbeatRequest, JoinReply, JoinRequest, LeaveReply, LeaveRequest, Reply, ReplyToken, SyncReply, SyncRequest,
 };
