@@ -21,8 +21,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 use wire::ErrorCode;
 
 /// A fetch session unused for this long may give its slot away (`min.incremental.fetch.session.eviction.ms`).
@@ -53,6 +54,8 @@ pub struct Node {
     pub producer_ids: ProducerIds,
     pub cold_reads: ColdReads,
     pub housekeeping: Housekeeping,
+    /// For threads that are not the runtime's own.
+    pub runtime: Handle,
     pub works: Works,
     pub metrics: Metrics,
     reconciler: Mutex<Reconciler>,
@@ -63,6 +66,7 @@ pub struct Node {
 }
 
 impl Node {
+    /// To be called within the runtime that serves the connections.
     pub fn new(
         config: BrokerConfig,
         cluster_id: String,
@@ -82,6 +86,7 @@ impl Node {
             producer_ids: ProducerIds::default(),
             cold_reads: ColdReads::default(),
             housekeeping,
+            runtime: Handle::current(),
             works: Works::default(),
             metrics: Metrics::new(),
             reconciler: Mutex::new(reconciler),
@@ -186,6 +191,11 @@ impl Node {
         self.stop.send_replace(Stop::Failed);
     }
 
+    /// Held by a thread that the node cannot do without: if the thread panics, the node stops.
+    pub fn indispensable(self: &Arc<Node>, thread: &'static str) -> Indispensable {
+        Indispensable { node: self.clone(), thread }
+    }
+
     /// Stops the node in order.
     pub fn ask_to_stop(&self) {
         self.stop.send_if_modified(|stop| {
@@ -260,5 +270,20 @@ impl Throttle {
         }
         state.0 = Some(Instant::now());
         Some(std::mem::take(&mut state.1))
+    }
+}
+
+/// See [`Node::indispensable`].
+pub struct Indispensable {
+    node: Arc<Node>,
+    thread: &'static str,
+}
+
+impl Drop for Indispensable {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(thread = self.thread, "a thread that the node cannot do without panicked: the node stops");
+            self.node.fail();
+        }
     }
 }

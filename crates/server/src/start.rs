@@ -105,12 +105,18 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
         let node = node.clone();
         std::thread::Builder::new()
             .name("controller".into())
-            .spawn(move || controller::run(&node, metadata, requests))?
+            .spawn(move || {
+            let _stop_on_panic = node.indispensable("controller");
+            controller::run(&node, metadata, requests)
+        })?
     };
     register(&node, log_dir_ids, previous_epoch).await?;
     let housekeeping = {
         let node = node.clone();
-        std::thread::Builder::new().name("housekeeping".into()).spawn(move || node.housekeeping.run(&node))?
+        std::thread::Builder::new().name("housekeeping".into()).spawn(move || {
+            let _stop_on_panic = node.indispensable("housekeeping");
+            node.housekeeping.run(&node)
+        })?
     };
     let registry = Registry::new();
     let mut accepting = tokio::task::JoinSet::new();
@@ -119,6 +125,9 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
         accepting.spawn(listener::accept(node.clone(), b.name.clone(), listener, registry.clone()));
     }
     spawn_sweeper(&node, &registry);
+    if let Some(address) = node.config.metrics_listener {
+        crate::metrics::serve(&node, &registry, address)?;
+    }
     banner(&node, &bound, shutdown, started);
     let stop = wait_for_stop(&node).await?;
     info!("stopping");

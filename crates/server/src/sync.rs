@@ -6,15 +6,15 @@ use crate::node::Node;
 use crate::partitions::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::task::spawn_blocking;
 
 /// Sees to it that what was appended to `cell` so far gets synced and its high watermark moves.
 pub fn sync(node: &Arc<Node>, cell: &Arc<Cell>) {
     if cell.syncing.swap(true, Ordering::AcqRel) {
         return; // whoever syncs now looks again before it stops
     }
+    let runtime = node.runtime.clone();
     let (node, cell) = (node.clone(), cell.clone());
-    spawn_blocking(move || {
+    runtime.spawn_blocking(move || {
         loop {
             loop {
                 // A guard in the loop's own condition would live as long as its body.

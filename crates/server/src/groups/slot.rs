@@ -94,7 +94,7 @@ impl Slot {
     /// # Errors
     /// COORDINATOR_LOAD_IN_PROGRESS when that takes longer than `within`, or what became of it.
     pub async fn ready(&self, within: Duration) -> Result<(), ErrorCode> {
-        if !self.is_loading() {
+        if *self.phase.borrow() == Phase::Serving {
             return Ok(());
         }
         let mut phase = self.phase.subscribe();

@@ -19,10 +19,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use wire::ApiKey;
 use wire::codec::Encoder;
 use wire::header::parse_request_header;
 
+/// After so many reads without a pause a connection lets others have their turn.
+const TURNS: u32 = 16;
 /// Buffers larger than this are not held on to between reads.
 const KEPT_OUTPUT: usize = 64 << 10;
 
@@ -125,7 +128,12 @@ async fn busy(
 ) -> Result<Pause, Close> {
     let limit = node.config.socket_request_max_bytes;
     let vitals = &registered.vitals;
+    let mut turns = 0;
     loop {
+        turns += 1;
+        if turns % TURNS == 0 {
+            yield_now().await;
+        }
         match read(stream, &mut work.chunk[work.end..]).await? {
             None if work.start == work.end => return Ok(Pause::Idle),
             None => {

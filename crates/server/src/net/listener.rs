@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::task::unconstrained;
 use tracing::warn;
 
 /// Connections that the kernel may hold before they are accepted; Kafka's `socket.listen.backlog.size` is 50.
@@ -55,7 +56,8 @@ pub async fn accept(
             continue;
         }
         let peer = Peer { address, listener: name.clone() };
-        tokio::spawn(connection::serve(node.clone(), stream, peer, registered));
+        // A connection yields by its own count: the runtime's budget would make a read look like an empty socket.
+        tokio::spawn(unconstrained(connection::serve(node.clone(), stream, peer, registered)));
     }
 }
 
