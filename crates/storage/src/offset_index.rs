@@ -75,6 +75,12 @@ impl OffsetIndex {
         }
     }
 
+    /// The position of an indexed batch at `position` or before, or the segment's beginning.
+    pub fn lookup_position(&self, position: u32) -> io::Result<u32> {
+        let (_, entry) = self.file.partition(|entry| decode(entry).1 <= position)?;
+        Ok(entry.map_or(0, |entry| decode(&entry).1))
+    }
+
     /// Keeps the entries of offsets below `offset`.
     pub fn truncate_to(&mut self, offset: i64) -> io::Result<()> {
         let wanted = offset - self.base_offset;

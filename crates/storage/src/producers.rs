@@ -296,6 +296,21 @@ impl Producers {
         self.by_id.insert(producer_id, Box::new(producer));
     }
 
+    /// Takes over the batches of `window` that lead to the last batch which is known of a producer.
+    pub fn remember(&mut self, window: &Producers) {
+        for (id, producer) in &mut self.by_id {
+            let Some(found) = window.by_id.get(id).filter(|found| found.epoch == producer.epoch) else { continue };
+            if found.batches.last() != producer.batches.last() {
+                continue;
+            }
+            let kept = found.batches.as_slice();
+            let gap = |pair: &[Remembered]| increment_sequence(pair[0].last_sequence, 1) != pair[1].base_sequence();
+            let first = kept.windows(2).rposition(gap).map_or(0, |before| before + 1);
+            producer.batches = Batches::default();
+            kept[first..].iter().for_each(|batch| producer.batches.push(*batch));
+        }
+    }
+
     pub fn clear(&mut self) {
         *self = Producers::default();
     }

@@ -253,8 +253,10 @@ fn producers_are_known_after_every_kind_of_restart() {
         drop(log);
         let (mut log, _) = on(&disk, small(), shutdown, 200);
         assert_eq!(log.active_producers(), before, "{shutdown:?}");
-        let again = append_one(&mut log, produced(3, 2, 198, 2, false), 0).unwrap();
-        assert_eq!((again.base_offset, again.duplicate), (598, true));
+        for n in 0..5 {
+            let again = append_one(&mut log, produced(3, 2, 198 - 2 * n, 2, false), 0).unwrap();
+            assert_eq!((again.base_offset, again.duplicate), (598 - 6 * i64::from(n), true), "{shutdown:?}");
+        }
         assert!(!append_one(&mut log, produced(3, 2, 200, 2, false), 0).unwrap().duplicate);
     }
 }

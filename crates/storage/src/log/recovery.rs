@@ -21,6 +21,7 @@ use crate::disk::{Access, Context, Disk, DiskFile, Fault};
 use crate::epochs::LeaderEpochs;
 use crate::fds::Folder;
 use crate::index_file::PENDING_MAX;
+use crate::producers::{DataBatch, Producers};
 use crate::scan::{Scan, Stop};
 use crate::segment::{
     DELETED_SUFFIX, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SNAPSHOT_SUFFIX, Segment, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX,
@@ -35,6 +36,8 @@ use wire::records::{Batch, BatchHeader, HEADER_SIZE, MAGIC};
 
 /// Bytes read at once while scanning.
 const CHUNK: usize = 256 << 10;
+/// Bytes before a producer snapshot that are searched for the batches which it does not name.
+const WINDOW_BYTES: u32 = 2 << 20;
 
 /// What opening a log looked at and mended. The owner logs what is not quiet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -214,6 +217,11 @@ impl Log {
         let active = self.segments.len() - 1;
         for segment in &mut self.segments[first.min(active)..active] {
             segment.seal(&self.config)?;
+        }
+        if open.shutdown != Shutdown::Clean {
+            // A marker enters this index before it enters the log.
+            let path = self.folder.path(self.active().base_offset, TXN_INDEX_SUFFIX);
+            txn_index::truncate_to(self.disk(), &path, self.log_end_offset).context("truncate", &path)?;
         }
         if self.log_end_offset < self.log_start_offset {
             // As Kafka does: what is left lies before the log's start.
@@ -404,6 +412,11 @@ impl Log {
             self.disk().sync_dir(dir).context("sync directory", dir)?;
         }
         file.truncate(bad.start).and_then(|()| file.sync()).context("truncate", &path)?;
+        // An index may know batches that never reached the log.
+        let (segment, end) = (&mut self.segments[at], self.log_end_offset);
+        let truncated = segment.offsets.truncate_to(end).and_then(|()| segment.times.truncate_to(end));
+        truncated.context("truncate the indexes of", &path)?;
+        self.recount_active(bad.start as u32)?;
         recovery.cut = Some(cut);
         Ok(())
     }
@@ -485,6 +498,7 @@ impl Log {
                 Some(producers) => {
                     self.producers = producers;
                     from = offset;
+                    self.remember_window(offset)?;
                     break;
                 }
                 None => self.remove_snapshot(offset)?,
@@ -500,6 +514,44 @@ impl Log {
         }
         self.snapshots.is_stale = true;
         self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
+        Ok(())
+    }
+
+    /// A snapshot names the last batch of each producer, as Kafka's does. The ones before it, which a client may send
+    /// again, are looked up in the log shortly before `offset`.
+    fn remember_window(&mut self, offset: i64) -> Result<(), Fault> {
+        if self.producers.len() == 0 {
+            return Ok(());
+        }
+        let last = self.segment_of(offset - 1);
+        let end = self.segments[last].offsets.lookup(offset - 1);
+        let mut first = (last, end.context("read the index of", &self.segments[last].log)?);
+        let mut bytes = WINDOW_BYTES;
+        // Near a segment's beginning the segment before is looked at too.
+        while bytes > first.1 && first.0 > 0 {
+            bytes -= first.1;
+            first = (first.0 - 1, self.segments[first.0 - 1].size);
+        }
+        let mut window = Producers::default();
+        for at in first.0..=last {
+            let segment = &self.segments[at];
+            let from = if at == first.0 { first.1.saturating_sub(bytes) } else { 0 };
+            let position = segment.offsets.lookup_position(from).context("read the index of", &segment.log)?;
+            let (file, size) = (segment.file()?, u64::from(segment.size));
+            let mut scan = Scan::new(&*file, u64::from(position), size, segment.base_offset, CHUNK);
+            loop {
+                match scan.next() {
+                    Ok(Some((_, header))) if header.base_offset() < offset => {
+                        if header.has_producer_id() && !header.is_control() {
+                            window.apply(&DataBatch::of(&header));
+                        }
+                    }
+                    Err(Stop::Io(error)) => return Err(Fault::new("read", segment.log.path(), &error)),
+                    Ok(_) | Err(Stop::Bad { .. }) => break,
+                }
+            }
+        }
+        self.producers.remember(&window);
         Ok(())
     }
 
@@ -533,7 +585,7 @@ impl Log {
                     continue;
                 }
                 if !header.is_control() {
-                    self.producers.apply(&crate::producers::DataBatch::of(&header));
+                    self.producers.apply(&DataBatch::of(&header));
                     continue;
                 }
                 let bytes = self.bytes(&self.segments[at], batch_at as u32, header.size() as u32)?;
