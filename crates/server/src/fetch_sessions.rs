@@ -157,7 +157,8 @@ impl FetchSessions {
         FetchSessions { slots, eviction_ms, sessions: Mutex::default() }
     }
 
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         lock(&self.sessions).by_id.len()
     }
 

@@ -5,9 +5,9 @@
 
 use arc_swap::ArcSwap;
 use metadata::config::TopicConfig;
-use replication::{Partition, Role};
+use replication::Partition;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::Uuid;
 
@@ -20,7 +20,7 @@ pub struct Cell {
     pub log_dir: PathBuf,
     state: Mutex<Partition>,
     /// Whether a sync of this partition is under way (group commit: whoever comes meanwhile shares the next one).
-    pub syncing: std::sync::atomic::AtomicBool,
+    pub syncing: AtomicBool,
 }
 
 impl Cell {
@@ -31,14 +31,6 @@ impl Cell {
     /// A panic under the lock is a bug that ended its task; the log itself stays consistent after every call.
     pub fn lock(&self) -> MutexGuard<'_, Partition> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The leader's epoch, when this node leads.
-    pub fn leads(&self) -> Option<i32> {
-        match self.lock().role() {
-            Role::Leader { epoch } => Some(epoch),
-            Role::Follower { .. } => None,
-        }
     }
 }
 

@@ -103,9 +103,7 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
     dirs.put_aside_unknown();
     let controller = {
         let node = node.clone();
-        std::thread::Builder::new()
-            .name("controller".into())
-            .spawn(move || {
+        std::thread::Builder::new().name("controller".into()).spawn(move || {
             let _stop_on_panic = node.indispensable("controller");
             controller::run(&node, metadata, requests)
         })?

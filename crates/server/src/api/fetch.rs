@@ -52,10 +52,6 @@ impl Fetched {
     fn is_urgent(&self) -> bool {
         self.error != ErrorCode::None || self.diverging.is_some()
     }
-
-    pub fn diverges(&self) -> bool {
-        self.diverging.is_some()
-    }
 }
 
 pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {

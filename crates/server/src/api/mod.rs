@@ -115,6 +115,7 @@ apis! {
     OffsetForLeaderEpoch => offset_for_leader_epoch,
     DeleteRecords => delete_records,
     DescribeProducers => describe_producers,
+    DescribeLogDirs => describe_log_dirs,
     InitProducerId => init_producer_id,
     CreateTopics => create_topics,
     DeleteTopics => delete_topics,

@@ -105,7 +105,7 @@ mod tests {
     fn chunks_are_aligned_and_sized_for_what_was_asked() {
         for ask in [1, CHUNK, CHUNK + 1, 5 << 20] {
             let chunk = Chunk::new(ask).unwrap();
-            assert!(chunk.len() >= ask && chunk.as_ptr() as usize % 4096 == 0);
+            assert!(chunk.len() >= ask && (chunk.as_ptr() as usize).is_multiple_of(4096));
         }
     }
 
