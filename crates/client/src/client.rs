@@ -130,7 +130,7 @@ impl Client {
             if begun.elapsed() + pause > limit {
                 return Err(Error::Timeout(format!(
                     "Timed out waiting for a node assignment. Call: {call}. No broker answered: {}",
-                    refusals.join("; ")
+                    refusals.join(", ")
                 )));
             }
             sleep(pause).await;

@@ -147,8 +147,8 @@ impl Connection {
             if host.parse::<std::net::IpAddr>().is_ok() { format!("/{address}") } else { format!("{host}/{address}") };
         let stream = match timeout(config.connection_setup_timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(Error::Disconnected(format!("{peer}: {}", plain(&error)))),
-            Err(_) => return Err(Error::Disconnected(format!("{peer}: no answer to the connection attempt"))),
+            Ok(Err(error)) => return Err(refused(&peer, &plain(&error))),
+            Err(_) => return Err(refused(&peer, "no answer to the connection attempt")),
         };
         let _ = stream.set_nodelay(true);
         let (read, write) = stream.into_split();
@@ -290,6 +290,11 @@ impl Connection {
         self.inner.waiting.end(why);
         self.inner.reader.abort();
     }
+}
+
+/// A connection that could not be made: whose, and why.
+fn refused(peer: &str, why: &str) -> Error {
+    Error::Disconnected(format!("{} ({why})", peer.trim_start_matches('/')))
 }
 
 async fn read_answers(mut read: OwnedReadHalf, waiting: Arc<Waiting>, frame_bytes_max: usize) {

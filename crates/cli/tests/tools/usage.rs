@@ -1,0 +1,167 @@
+//! Options that make no sense, help and versions.
+
+use super::harness::{feed, run};
+
+const TOOLS: [&str; 6] = [
+    "kafka-broker-api-versions",
+    "kafka-console-consumer",
+    "kafka-console-producer",
+    "kafka-dump-log",
+    "kafka-get-offsets",
+    "kafka-topics",
+];
+
+/// Each line: the tool, its words, and the first line on standard error. The exit code is 1, standard output empty.
+const REFUSED: &[(&str, &[&str], &str)] = &[
+    (
+        "kafka-topics",
+        &["--create", "--list"],
+        "Command must include exactly one action: --list, --describe, --create, --alter or --delete",
+    ),
+    ("kafka-topics", &["--create", "--topic", "x"], "--bootstrap-server must be specified"),
+    ("kafka-topics", &["--bootstrap-server", "a:1", "--create"], "Missing required argument \"[topic]\""),
+    (
+        "kafka-topics",
+        &["--bootstrap-server", "a:1", "--alter", "--topic", "x"],
+        "Missing required argument \"[partitions]\"",
+    ),
+    (
+        "kafka-topics",
+        &["--bootstrap-server", "a:1", "--list", "--config", "a=b"],
+        "Option \"[config]\" can't be used with option \"[list]\"",
+    ),
+    ("kafka-topics", &["--bootstrap-server", "a:1", "--list", "--frobnicate"], "frobnicate is not a recognized option"),
+    ("kafka-topics", &["--bootstrap-server", "a:1", "--list", "--topic"], "Option topic requires an argument"),
+    ("kafka-topics", &["--bootstrap-server", "foo", "--list"], "Failed to create new KafkaAdminClient"),
+    ("kafka-console-producer", &["--bootstrap-server", "a:1"], "Missing required argument \"[topic]\""),
+    ("kafka-console-producer", &["--topic", "a"], "Error while validating the bootstrap address"),
+    ("kafka-console-producer", &["--frob"], "frob is not a recognized option"),
+    (
+        "kafka-console-producer",
+        &["--bootstrap-server", "a:1", "--topic", "a", "--producer-property", "a=1", "--command-property", "a=1"],
+        "Options --command-property and --producer-property cannot be specified together.",
+    ),
+    (
+        "kafka-console-producer",
+        &["--bootstrap-server", "127.0.0.1:1", "--topic", "a", "--request-required-acks", "7"],
+        "org.apache.kafka.common.config.ConfigException: Invalid value 7 for configuration acks: String must be one of: all, -1, 0, 1",
+    ),
+    (
+        "kafka-console-consumer",
+        &["--bootstrap-server", "a:1"],
+        "Exactly one of the following arguments is required: [topic], [include]",
+    ),
+    ("kafka-console-consumer", &["--topic", "a"], "Missing required argument \"[bootstrap-server]\""),
+    (
+        "kafka-console-consumer",
+        &["--bootstrap-server", "a:1", "--topic", "a", "--offset", "2"],
+        "The partition is required when offset is specified.",
+    ),
+    (
+        "kafka-console-consumer",
+        &["--bootstrap-server", "a:1", "--topic", "a", "--partition", "0", "--group", "g"],
+        "Options group and partition cannot be specified together.",
+    ),
+    (
+        "kafka-console-consumer",
+        &["--bootstrap-server", "a:1", "--topic", "a", "--partition", "0", "--offset", "-3"],
+        "The provided offset value '-3' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.",
+    ),
+    (
+        "kafka-console-consumer",
+        &["--bootstrap-server", "a:1", "--topic", "a", "--partition", "x"],
+        "Exception in thread \"main\" joptsimple.OptionArgumentConversionException: Cannot parse argument 'x' of option partition",
+    ),
+    ("kafka-console-consumer", &["--bootstrap-server", "a:1", "--topic", "a", "--formatter", "foo"], "foo"),
+    ("kafka-get-offsets", &["--topic", "a"], "Missing required argument \"[bootstrap-server]\""),
+    (
+        "kafka-get-offsets",
+        &["--bootstrap-server", "a:1", "--time", "soon"],
+        "Error occurred: Malformed time argument soon. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered / -6 or earliest-pending-upload, or a specified long format timestamp",
+    ),
+    ("kafka-get-offsets", &["--frob"], "Error occurred: frob is not a recognized option"),
+    ("kafka-dump-log", &["--deep-iteration"], "Missing required argument \"[files]\""),
+    (
+        "kafka-dump-log",
+        &["--frob"],
+        "Exception in thread \"main\" joptsimple.UnrecognizedOptionException: frob is not a recognized option",
+    ),
+    ("kafka-broker-api-versions", &["--command-config", "x"], "Missing required argument \"[bootstrap-server]\""),
+    ("kafka-server-start", &["a.properties", "b"], "Found non argument parameters: b"),
+    ("kafka-server-stop", &["--frob"], "usage: kafka-server-stop.sh [--process-role=value] [--node-id=value]"),
+];
+
+#[test]
+fn wrong_options_are_refused_in_kafkas_words() {
+    for (tool, words, expected) in REFUSED {
+        let done = run(tool, words);
+        assert_eq!(done.code, Some(1), "{tool} {words:?}: {done:?}");
+        assert_eq!(done.err.lines().next(), Some(*expected), "{tool} {words:?}");
+        assert_eq!(done.out, "", "{tool} {words:?}");
+    }
+}
+
+#[test]
+fn help_and_no_options_print_the_table_and_fail_as_in_kafka() {
+    for tool in TOOLS {
+        for words in [&["--help"][..], &[]] {
+            let done = run(tool, words);
+            assert_eq!((done.code, done.out.as_str()), (Some(1), ""), "{tool} {words:?}");
+            assert!(
+                done.err.contains("\n--help  ") && done.err.lines().nth(1).unwrap().starts_with("Option  "),
+                "{done:?}"
+            );
+            assert!(done.err.lines().skip(1).all(|l| l.chars().count() <= 80), "{tool}: a line is too long");
+        }
+    }
+}
+
+#[test]
+fn versions_are_kafkas_and_ours() {
+    let expected = format!("4.3.1 (Klamm {})\n", env!("CARGO_PKG_VERSION"));
+    for tool in TOOLS.iter().chain(&["kafka-server-start", "kafka-server-stop"]) {
+        let done = run(tool, &["--version"]);
+        assert_eq!((done.code, done.out.as_str()), (Some(0), expected.as_str()), "{tool}: {done:?}");
+    }
+}
+
+#[test]
+fn the_binary_alone_lists_its_tools() {
+    let list = run("--help", &[]).ok();
+    assert!(TOOLS.iter().all(|tool| list.contains(tool)), "{list}");
+    let unknown = run("kafka-frobnicate", &[]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("there is no tool called kafka-frobnicate"));
+}
+
+#[test]
+fn a_settings_file_that_is_not_there_is_named() {
+    for tool in ["kafka-topics", "kafka-console-producer", "kafka-console-consumer"] {
+        let mut words = vec!["--bootstrap-server", "127.0.0.1:1", "--topic", "a", "--command-config", "/no/such/file"];
+        words.extend((tool == "kafka-topics").then_some("--describe"));
+        let done = feed(tool, &words, b"");
+        assert_eq!(done.code, Some(1), "{done:?}");
+        assert!(done.err.contains("/no/such/file"), "{done:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_refuses_is_named_within_seconds() {
+    let begun = std::time::Instant::now();
+    let done = run("kafka-topics", &["--bootstrap-server", "127.0.0.1:1", "--list"]);
+    assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
+    assert_eq!(done.code, Some(1));
+    assert!(done.out.starts_with(
+        "Error while executing topic command : Timed out waiting for a node assignment. Call: listTopics"
+    ));
+    assert!(done.out.contains("127.0.0.1:1 (connection refused)"), "{}", done.out);
+    assert!(done.err.contains("WARN [AdminClient clientId=adminclient-1] Connection to node -1 (/127.0.0.1:1) could not be established. Node may not be available. (org.apache.kafka.clients.NetworkClient)"));
+}
+
+#[test]
+fn an_unknown_host_is_told_at_once() {
+    let done = run("kafka-topics", &["--bootstrap-server", "no.such.host.invalid:9092", "--list"]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("WARN Couldn't resolve server no.such.host.invalid:9092 from bootstrap.servers as DNS resolution failed for no.such.host.invalid (org.apache.kafka.clients.ClientUtils)"), "{}", done.err);
+    assert!(done.err.contains("No resolvable bootstrap urls given in bootstrap.servers"));
+}
