@@ -153,42 +153,47 @@ impl<const SIZE: usize> IndexFile<SIZE> {
         Ok(count)
     }
 
-    /// The number of leading entries for which `before` holds, and the last of them. `before` must hold for a prefix.
-    pub fn partition(&self, before: impl Fn(&[u8; SIZE]) -> bool) -> io::Result<(u32, Option<[u8; SIZE]>)> {
+    /// Where the entries end for which `before` holds. It must hold for a prefix of them.
+    pub fn partition(&self, before: impl Fn(&[u8; SIZE]) -> bool) -> io::Result<Parted<SIZE>> {
         if self.pending.first().is_some_and(&before) {
             let count = self.pending.partition_point(&before);
-            return Ok((self.written + count as u32, Some(self.pending[count - 1])));
+            let (last, next) = (Some(self.pending[count - 1]), self.pending.get(count).copied());
+            return Ok(Parted { count: self.written + count as u32, last, next });
         }
+        let next = self.pending.first().copied();
         let (mut low, mut high) = (0, self.written);
         if high == 0 {
-            return Ok((0, None));
+            return Ok(Parted { count: 0, last: None, next });
         }
         let mut cached = lock(&self.page);
         if let Some(page) = &*cached {
             match page.search(&before) {
-                Search::Here(count, entry) => return Ok((count, Some(entry))),
+                Search::Here(found) => return Ok(found),
                 Search::Below => high = page.first,
                 Search::Above => {
                     low = page.first + page.entries.len() as u32;
                     if low == self.written {
-                        return Ok((low, page.entries.last().copied()));
+                        return Ok(Parted { count: low, last: page.entries.last().copied(), next });
                     }
-                    // A reader who goes on needs the next page.
-                    let next = self.read_page(low)?;
-                    let found = next.search(&before);
-                    let (end, before_next) = (low + next.entries.len() as u32, page.entries.last().copied());
-                    match found {
-                        Search::Below => return Ok((low, before_next)),
-                        Search::Here(count, entry) => {
-                            *cached = Some(next);
-                            return Ok((count, Some(entry)));
+                    // A reader who goes on needs the page after it.
+                    let after = self.read_page(low)?;
+                    match after.search(&before) {
+                        Search::Below => {
+                            let (last, next) = (page.entries.last().copied(), after.entries.first().copied());
+                            return Ok(Parted { count: low, last, next });
                         }
-                        Search::Above if end == self.written => {
-                            let last = next.entries.last().copied();
-                            *cached = Some(next);
-                            return Ok((end, last));
+                        Search::Here(found) => {
+                            *cached = Some(after);
+                            return Ok(found);
                         }
-                        Search::Above => low = end,
+                        Search::Above => {
+                            low += after.entries.len() as u32;
+                            if low == self.written {
+                                let last = after.entries.last().copied();
+                                *cached = Some(after);
+                                return Ok(Parted { count: low, last, next });
+                            }
+                        }
                     }
                 }
             }
@@ -203,10 +208,15 @@ impl<const SIZE: usize> IndexFile<SIZE> {
         }
         let page = self.read_page(low)?;
         let answer = match page.search(&before) {
-            Search::Here(count, entry) => (count, Some(entry)),
-            Search::Above => (low + page.entries.len() as u32, page.entries.last().copied()),
-            Search::Below if low == 0 => (0, None),
-            Search::Below => (low, self.get(low - 1)?),
+            Search::Here(found) => found,
+            Search::Above => {
+                let (count, last) = (low + page.entries.len() as u32, page.entries.last().copied());
+                Parted { count, last, next: next.filter(|_| count == self.written) }
+            }
+            Search::Below => {
+                let last = if low == 0 { None } else { self.get(low - 1)? };
+                Parted { count: low, last, next: page.entries.first().copied() }
+            }
         };
         *cached = Some(page);
         Ok(answer)
@@ -224,11 +234,21 @@ impl<const SIZE: usize> IndexFile<SIZE> {
     }
 }
 
+/// What [`IndexFile::partition`] found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parted<const SIZE: usize> {
+    /// Entries before.
+    pub count: u32,
+    /// The last of them.
+    pub last: Option<[u8; SIZE]>,
+    /// The entry after that, if it was at hand.
+    pub next: Option<[u8; SIZE]>,
+}
+
 enum Search<const SIZE: usize> {
     /// The page's first entry is not before.
     Below,
-    /// This many entries of the file are before; the last of them.
-    Here(u32, [u8; SIZE]),
+    Here(Parted<SIZE>),
     /// All of the page is before.
     Above,
 }
@@ -238,7 +258,88 @@ impl<const SIZE: usize> Page<SIZE> {
         match self.entries.partition_point(before) {
             0 => Search::Below,
             count if count == self.entries.len() => Search::Above,
-            count => Search::Here(self.first + count as u32, self.entries[count - 1]),
+            count => Search::Here(Parted {
+                count: self.first + count as u32,
+                last: Some(self.entries[count - 1]),
+                next: Some(self.entries[count]),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::fds::Folder;
+    use crate::testing::MemDisk;
+    use std::path::Path;
+
+    fn slot() -> FileSlot {
+        let disk = MemDisk::new();
+        disk.create_dir(Path::new("/t-0")).unwrap();
+        let folder = Folder { disk: disk.arc(), budget: Default::default(), dir: Path::new("/t-0").into() };
+        folder.slot(0, ".index")
+    }
+
+    /// Even numbers, so that lookups fall on entries and between them.
+    fn entry(at: u32) -> [u8; 8] {
+        u64::from(2 * at).to_be_bytes()
+    }
+
+    fn check(index: &IndexFile<8>, len: u32, wanted: u32) {
+        let found = index.partition(|entry| u64::from_be_bytes(*entry) <= u64::from(wanted)).unwrap();
+        let count = (wanted / 2 + 1).min(len);
+        assert_eq!((found.count, found.last), (count, (count > 0).then(|| entry(count - 1))), "{wanted} of {len}");
+        assert!(found.next.is_none_or(|next| next == entry(count) && count < len), "{wanted} of {len}");
+    }
+
+    #[test]
+    fn lookups_find_their_place_in_any_order_and_over_any_number_of_pages() {
+        let mut index = IndexFile::create(slot()).unwrap();
+        let mut seed = 7u32;
+        for len in 0..4000 {
+            if len % 13 == 0 || len % 512 < 2 {
+                check(&index, len, 2 * len);
+                check(&index, len, 0);
+            }
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if len > 0 {
+                check(&index, len, (seed >> 8) % (2 * len + 3));
+            }
+            index.push(entry(len));
+            if index.is_flush_due() {
+                index.flush().unwrap();
+            }
+        }
+        for wanted in 0..8000 {
+            check(&index, 4000, wanted);
+        }
+        for wanted in (0..8000).rev().step_by(37) {
+            check(&index, 4000, wanted);
+        }
+        for len in [3999, 3900, 2048, 1024, 1023, 513, 512, 1, 0] {
+            index.truncate(len).unwrap();
+            assert_eq!(index.len(), len);
+            for wanted in (0..2 * len).step_by(101).chain([2 * len]) {
+                check(&index, len, wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_zeros_and_torn_entries_are_no_entries() {
+        for (len, zeros) in [(0, 5), (1, 0), (1, 1), (700, 3), (700, 1 << 20)] {
+            let slot = slot();
+            let mut index = IndexFile::<8>::create(slot.clone()).unwrap();
+            (0..len).for_each(|at| index.push(entry(at + 1)));
+            index.flush().unwrap();
+            let bytes = u64::from(len) * 8 + zeros;
+            slot.get().unwrap().truncate(bytes).unwrap();
+            let mut index = IndexFile::<8>::open(slot.clone(), bytes, |entry| *entry == [0; 8]).unwrap();
+            assert_eq!(index.len(), len);
+            index.trim().unwrap();
+            assert_eq!(slot.get().unwrap().len().unwrap(), u64::from(len) * 8);
         }
     }
 }

@@ -2,15 +2,17 @@
 //!
 //! A plain struct with one owner. `append.rs` writes, `read.rs` finds and hands out regions, `lookup.rs` answers
 //! questions about timestamps, epochs and transactions, `roll.rs` begins segments and drops old ones, `truncate.rs` cuts
-//! the end, `sync.rs` brings things to the disk, `recovery.rs` opens what a crash left.
+//! the end, `sync.rs` brings things to the disk, `recovery.rs` opens what a crash left (`files.rs`, `replay.rs`).
 //!
 //! **Invariants.** After a [`Fault`] every call fails: what is in memory may be ahead of what is in the files, and is
 //! never served. Offsets ascend over batches and segments. Only whole batches are ever served.
 
 mod append;
+mod files;
 mod lookup;
 mod read;
 mod recovery;
+mod replay;
 mod roll;
 mod sync;
 mod truncate;

@@ -64,28 +64,35 @@ impl OffsetIndex {
     /// Where to begin looking for the batch that holds `offset`: the position of an indexed batch that is not beyond
     /// it, or the segment's beginning.
     pub fn lookup(&self, offset: i64) -> io::Result<u32> {
+        self.lookup_both(offset).map(|(position, _)| position)
+    }
+
+    /// Like [`OffsetIndex::lookup`], with the position of the next indexed batch if that is at hand: it is the one that
+    /// holds `offset`, or lies behind it.
+    pub fn lookup_both(&self, offset: i64) -> io::Result<(u32, Option<u32>)> {
         match self.last {
-            Some((relative, position)) if self.base_offset + i64::from(relative) <= offset => Ok(position),
-            None => Ok(0),
+            Some((relative, position)) if self.base_offset + i64::from(relative) <= offset => Ok((position, None)),
+            None => Ok((0, None)),
             Some(_) => {
                 let wanted = offset - self.base_offset;
-                let (_, entry) = self.file.partition(|entry| i64::from(decode(entry).0) <= wanted)?;
-                Ok(entry.map_or(0, |entry| decode(&entry).1))
+                let found = self.file.partition(|entry| i64::from(decode(entry).0) <= wanted)?;
+                let position = |entry: [u8; ENTRY_SIZE]| decode(&entry).1;
+                Ok((found.last.map_or(0, position), found.next.map(position)))
             }
         }
     }
 
     /// The position of an indexed batch at `position` or before, or the segment's beginning.
     pub fn lookup_position(&self, position: u32) -> io::Result<u32> {
-        let (_, entry) = self.file.partition(|entry| decode(entry).1 <= position)?;
-        Ok(entry.map_or(0, |entry| decode(&entry).1))
+        let found = self.file.partition(|entry| decode(entry).1 <= position)?;
+        Ok(found.last.map_or(0, |entry| decode(&entry).1))
     }
 
     /// Keeps the entries of offsets below `offset`.
     pub fn truncate_to(&mut self, offset: i64) -> io::Result<()> {
         let wanted = offset - self.base_offset;
-        let (count, _) = self.file.partition(|entry| i64::from(decode(entry).0) < wanted)?;
-        self.file.truncate(count)?;
+        let found = self.file.partition(|entry| i64::from(decode(entry).0) < wanted)?;
+        self.file.truncate(found.count)?;
         self.load_last()
     }
 

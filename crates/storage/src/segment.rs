@@ -7,6 +7,7 @@ use crate::offset_index::OffsetIndex;
 use crate::scan::{Scan, Stop};
 use crate::time_index::TimeIndex;
 use std::sync::Arc;
+use wire::records::{BatchHeader, HEADER_SIZE};
 
 pub(crate) const LOG_SUFFIX: &str = ".log";
 pub(crate) const OFFSET_INDEX_SUFFIX: &str = ".index";
@@ -46,6 +47,19 @@ pub(crate) struct Place {
     pub last_offset: i64,
     pub max_timestamp: i64,
     pub leader_epoch: i32,
+}
+
+impl Place {
+    pub fn of(position: u32, header: &BatchHeader<'_>) -> Place {
+        Place {
+            position,
+            size: header.size() as u32,
+            base_offset: header.base_offset(),
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp(),
+            leader_epoch: header.leader_epoch(),
+        }
+    }
 }
 
 impl Segment {
@@ -213,23 +227,24 @@ impl Segment {
 
     /// The first batch whose last offset is `offset` or later; `None` when the segment ends before.
     pub fn find(&self, offset: i64) -> Result<Option<Place>, Stop> {
-        self.find_from(self.offsets.lookup(offset)?, offset)
-    }
-
-    /// Like [`Segment::find`], looking from the batch at `position` on.
-    pub fn find_from(&self, position: u32, offset: i64) -> Result<Option<Place>, Stop> {
         let file = self.log.get()?;
+        let (position, next) = self.offsets.lookup_both(offset)?;
+        // Where batches are large each has an entry, and the next one is the batch that is looked for.
+        if let Some(next) = next.filter(|next| *next as usize > position as usize + 2 * LOOKUP_CHUNK) {
+            let mut header = [0; HEADER_SIZE];
+            file.read_at(&mut header, u64::from(next))?;
+            let left = u64::from(self.size.saturating_sub(next));
+            let holds = |header: &BatchHeader<'_>| {
+                header.base_offset() <= offset && header.last_offset() >= offset && header.size() as u64 <= left
+            };
+            if let Some(header) = BatchHeader::parse(&header).ok().filter(holds) {
+                return Ok(Some(Place::of(next, &header)));
+            }
+        }
         let mut scan = Scan::new(&*file, u64::from(position), u64::from(self.size), self.base_offset, LOOKUP_CHUNK);
         while let Some((at, header)) = scan.next()? {
             if header.last_offset() >= offset {
-                return Ok(Some(Place {
-                    position: at as u32,
-                    size: header.size() as u32,
-                    base_offset: header.base_offset(),
-                    last_offset: header.last_offset(),
-                    max_timestamp: header.max_timestamp(),
-                    leader_epoch: header.leader_epoch(),
-                }));
+                return Ok(Some(Place::of(at as u32, &header)));
             }
         }
         Ok(None)

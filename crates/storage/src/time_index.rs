@@ -65,15 +65,15 @@ impl TimeIndex {
 
     /// An offset before which no record of the segment has a timestamp of `timestamp` or later.
     pub fn lookup(&self, timestamp: i64) -> io::Result<i64> {
-        let (_, entry) = self.file.partition(|entry| decode(entry).0 < timestamp)?;
-        Ok(entry.map_or(self.base_offset, |entry| self.base_offset + i64::from(decode(&entry).1)))
+        let found = self.file.partition(|entry| decode(entry).0 < timestamp)?;
+        Ok(found.last.map_or(self.base_offset, |entry| self.base_offset + i64::from(decode(&entry).1)))
     }
 
     /// Keeps the entries of offsets below `offset`.
     pub fn truncate_to(&mut self, offset: i64) -> io::Result<()> {
         let wanted = offset - self.base_offset;
-        let (count, _) = self.file.partition(|entry| i64::from(decode(entry).1) < wanted)?;
-        self.file.truncate(count)?;
+        let found = self.file.partition(|entry| i64::from(decode(entry).1) < wanted)?;
+        self.file.truncate(found.count)?;
         self.load_last()
     }
 

@@ -148,3 +148,38 @@ fn descriptors_stay_within_their_budget() {
     log.rest();
     assert_eq!(fds.open_files(), 0);
 }
+
+#[test]
+fn every_offset_is_found_among_large_and_small_batches() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() };
+    let mut log = new_log(dir.path(), config.clone());
+    let (mut starts, mut end) = (Vec::new(), 0);
+    for n in 0..600i64 {
+        let (records, size) = [(3, 5000), (1, 20), (7, 2000), (1, 9000), (2, 10)][(n / 9 % 5) as usize];
+        append_one(&mut log, batch(&vec![NOW + n; records], size), 0).unwrap();
+        starts.push((end, end + records as i64));
+        end += records as i64;
+    }
+    assert!(log.segment_count() > 2);
+    for reopened in [false, true] {
+        if reopened {
+            log = open(Arc::new(RealDisk), dir.path(), config.clone(), mode(Shutdown::Killed, 0)).0;
+        }
+        for pass in [1, 7, 501] {
+            for at in 0..end {
+                let from = at * pass % end;
+                let (base, _) = *starts.iter().find(|(_, next)| from < *next).unwrap();
+                let read = log.read(from, 1, end, true).unwrap();
+                assert_eq!((read.base_offset, read.length), (base, read.first_batch_bytes), "{from}");
+            }
+        }
+        for upto in 0..end {
+            let (base, next) = *starts.iter().rfind(|(_, next)| *next <= upto).unwrap_or(&(-1, 0));
+            let read = log.read((next - 5).max(0), u32::MAX, upto, true).unwrap();
+            let first = starts.iter().find(|(_, end)| (next - 5).max(0) < *end).unwrap().0;
+            let expected = if base < 0 || first > base { -1 } else { first };
+            assert_eq!(read.base_offset, expected, "{upto}");
+        }
+    }
+}

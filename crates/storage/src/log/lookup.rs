@@ -93,14 +93,7 @@ impl Log {
             if header.max_timestamp() < timestamp || header.last_offset() < self.log_start_offset {
                 continue;
             }
-            let place = Place {
-                position: at as u32,
-                size: header.size() as u32,
-                base_offset: header.base_offset(),
-                last_offset: header.last_offset(),
-                max_timestamp: header.max_timestamp(),
-                leader_epoch: header.leader_epoch(),
-            };
+            let place = Place::of(at as u32, &header);
             if let Some(found) = self.search_batch(segment, &place, timestamp)? {
                 return Ok(Some(found));
             }

@@ -14,6 +14,7 @@
 //!   reported, kept as it is, and never served; the log goes on behind it. Nothing is truncated, for another replica
 //!   may need what follows, and an operator what is left of it.
 
+use super::files;
 use super::sync::SyncState;
 use super::{Damage, Log, OpenMode, Shutdown, jitter};
 use crate::config::LogConfig;
@@ -21,13 +22,9 @@ use crate::disk::{Access, Context, Disk, DiskFile, Fault};
 use crate::epochs::LeaderEpochs;
 use crate::fds::Folder;
 use crate::index_file::PENDING_MAX;
-use crate::producers::{DataBatch, Producers};
 use crate::scan::{Scan, Stop};
-use crate::segment::{
-    DELETED_SUFFIX, LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SNAPSHOT_SUFFIX, Segment, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX,
-};
-use crate::{producer_snapshot, txn_index};
-use std::collections::BTreeMap;
+use crate::segment::{LOG_SUFFIX, OFFSET_INDEX_SUFFIX, Segment, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+use crate::txn_index;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,8 +33,6 @@ use wire::records::{Batch, BatchHeader, HEADER_SIZE, MAGIC};
 
 /// Bytes read at once while scanning.
 const CHUNK: usize = 256 << 10;
-/// Bytes before a producer snapshot that are searched for the batches which it does not name.
-const WINDOW_BYTES: u32 = 2 << 20;
 
 /// What opening a log looked at and mended. The owner logs what is not quiet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,21 +72,6 @@ pub struct Cut {
     pub saved: Option<PathBuf>,
 }
 
-/// The files of a directory that belong to segments.
-#[derive(Default)]
-struct Found {
-    segments: BTreeMap<i64, SegmentFiles>,
-    snapshots: Vec<i64>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct SegmentFiles {
-    /// Length and time of the last change.
-    log: Option<(u64, i64)>,
-    offsets: Option<u64>,
-    times: Option<u64>,
-}
-
 impl Log {
     /// Opens the log in `dir`, mending what a crash left; an empty directory becomes an empty log.
     pub fn open(
@@ -104,7 +84,7 @@ impl Log {
     ) -> Result<(Log, Recovery), Fault> {
         let folder = Folder { disk, budget: open.fds.clone(), dir: dir.into() };
         let mut recovery = Recovery::default();
-        let found = find_files(&folder)?;
+        let found = files::find(&folder)?;
         let mut incomplete = Vec::new();
         let mut segments = Vec::with_capacity(found.segments.len().max(1));
         for (base_offset, files) in &found.segments {
@@ -404,7 +384,7 @@ impl Log {
             let to = self.folder.path(segment.base_offset, &format!("{LOG_SUFFIX}.cut-0"));
             self.folder.disk.rename(&from, &to).context("set aside", &from)?;
             for suffix in [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
-                remove_if_there(&*self.folder.disk, &self.folder.path(segment.base_offset, suffix))?;
+                files::remove_if_there(&*self.folder.disk, &self.folder.path(segment.base_offset, suffix))?;
             }
         }
         if keep || !later.is_empty() {
@@ -483,134 +463,6 @@ impl Log {
         Ok(())
     }
 
-    /// Rebuilds the producers from the latest snapshot that is not beyond `usable`, and the log after it.
-    pub(super) fn reload_producers(&mut self, now_ms: i64, usable: i64) -> Result<(), Fault> {
-        self.producers.clear();
-        let end = self.log_end_offset.min(usable);
-        let beyond = |offset: &i64| *offset > end || *offset <= self.log_start_offset;
-        for offset in self.snapshots.offsets.iter().copied().filter(beyond).collect::<Vec<_>>() {
-            self.remove_snapshot(offset)?;
-        }
-        let mut from = self.log_start_offset;
-        while let Some(offset) = self.snapshots.offsets.last().copied() {
-            let path = self.folder.path(offset, SNAPSHOT_SUFFIX);
-            match producer_snapshot::read(self.disk(), &path).context("read", &path)? {
-                Some(producers) => {
-                    self.producers = producers;
-                    from = offset;
-                    self.remember_window(offset)?;
-                    break;
-                }
-                None => self.remove_snapshot(offset)?,
-            }
-        }
-        let bases: Vec<i64> = self.segments.iter().map(|segment| segment.base_offset).collect();
-        let stray = |offset: &i64| *offset != from && bases.binary_search(offset).is_err();
-        for offset in self.snapshots.offsets.iter().copied().filter(stray).collect::<Vec<_>>() {
-            self.remove_snapshot(offset)?;
-        }
-        for at in self.segment_of(from)..self.segments.len() {
-            self.replay_producers(at, from)?;
-        }
-        self.snapshots.is_stale = true;
-        self.producers.expire(now_ms, self.config.producer_id_expiration_ms);
-        Ok(())
-    }
-
-    /// A snapshot names the last batch of each producer, as Kafka's does. The ones before it, which a client may send
-    /// again, are looked up in the log shortly before `offset`.
-    fn remember_window(&mut self, offset: i64) -> Result<(), Fault> {
-        if self.producers.len() == 0 {
-            return Ok(());
-        }
-        let last = self.segment_of(offset - 1);
-        let end = self.segments[last].offsets.lookup(offset - 1);
-        let mut first = (last, end.context("read the index of", &self.segments[last].log)?);
-        let mut bytes = WINDOW_BYTES;
-        // Near a segment's beginning the segment before is looked at too.
-        while bytes > first.1 && first.0 > 0 {
-            bytes -= first.1;
-            first = (first.0 - 1, self.segments[first.0 - 1].size);
-        }
-        let mut window = Producers::default();
-        for at in first.0..=last {
-            let segment = &self.segments[at];
-            let from = if at == first.0 { first.1.saturating_sub(bytes) } else { 0 };
-            let position = segment.offsets.lookup_position(from).context("read the index of", &segment.log)?;
-            let (file, size) = (segment.file()?, u64::from(segment.size));
-            let mut scan = Scan::new(&*file, u64::from(position), size, segment.base_offset, CHUNK);
-            loop {
-                match scan.next() {
-                    Ok(Some((_, header))) if header.base_offset() < offset => {
-                        if header.has_producer_id() && !header.is_control() {
-                            window.apply(&DataBatch::of(&header));
-                        }
-                    }
-                    Err(Stop::Io(error)) => return Err(Fault::new("read", segment.log.path(), &error)),
-                    Ok(_) | Err(Stop::Bad { .. }) => break,
-                }
-            }
-        }
-        self.producers.remember(&window);
-        Ok(())
-    }
-
-    /// Applies the batches of a segment from offset `from` on to the producers, and adds to its transaction index what
-    /// a crash took from it.
-    fn replay_producers(&mut self, at: usize, from: i64) -> Result<(), Fault> {
-        let segment = &self.segments[at];
-        let (path, size, base_offset) = (segment.log.path(), u64::from(segment.size), segment.base_offset);
-        if segment.size == 0 {
-            return Ok(());
-        }
-        let file = segment.file()?;
-        let mut position = u64::from(segment.offsets.lookup(from).context("read the index of", &path)?);
-        let mut indexed: Option<Vec<i64>> = None;
-        let txn_path = self.folder.path(base_offset, TXN_INDEX_SUFFIX);
-        self.snapshots.bytes_since = 0;
-        loop {
-            let mut scan = Scan::new(&*file, position, size, base_offset, CHUNK);
-            let stop = loop {
-                let (batch_at, header) = match scan.next() {
-                    Ok(Some(found)) => found,
-                    Ok(None) => break None,
-                    Err(Stop::Bad { position, .. }) => break Some(position),
-                    Err(Stop::Io(error)) => return Err(Fault::new("read", path, &error)),
-                };
-                if header.last_offset() < from {
-                    continue;
-                }
-                self.snapshots.bytes_since += header.size() as u64;
-                if !header.has_producer_id() {
-                    continue;
-                }
-                if !header.is_control() {
-                    self.producers.apply(&DataBatch::of(&header));
-                    continue;
-                }
-                let bytes = self.bytes(&self.segments[at], batch_at as u32, header.size() as u32)?;
-                let Some(marker) = Batch::parse(&bytes).ok().as_ref().and_then(super::append::marker_of) else {
-                    continue;
-                };
-                let Some(aborted) = self.producers.apply_marker(&marker) else { continue };
-                if indexed.is_none() {
-                    let known = txn_index::read(self.disk(), &txn_path).context("read", &txn_path)?;
-                    indexed = Some(known.iter().map(|txn| txn.last_offset).collect());
-                }
-                if indexed.as_ref().is_some_and(|known| known.binary_search(&aborted.last_offset).is_err()) {
-                    self.sync.txn_index_changed();
-                    txn_index::append(self.disk(), &txn_path, &aborted).context("append to", &txn_path)?;
-                }
-            };
-            // Behind damage that recovery found the log goes on.
-            let damage = stop.and_then(|bad| self.damage.iter().find(|damage| damage.position == bad));
-            match damage {
-                Some(damage) if damage.segment == base_offset && damage.end > position => position = damage.end,
-                _ => return Ok(()),
-            }
-        }
-    }
-
     /// Leaves the files as Kafka leaves them at a controlled shutdown. They are on the disk after a
     /// [`Log::sync_request`], or [`LogDir::mark_clean`](crate::LogDir::mark_clean) for all logs of a directory; only
     /// then may the shutdown count as clean.
@@ -627,99 +479,6 @@ impl Log {
         self.hints.clear();
         self.sync.closed();
         Ok(())
-    }
-}
-
-/// Sorts the directory's files, after finishing what a crash of the writer left unfinished.
-fn find_files(folder: &Folder) -> Result<Found, Fault> {
-    let (disk, dir) = (&*folder.disk, &*folder.dir);
-    let list = || disk.list(dir).context("list", dir);
-    let mut entries = list()?;
-    for entry in &entries {
-        if entry.name.ends_with(DELETED_SUFFIX) || entry.name.ends_with(".cleaned") {
-            remove_if_there(disk, &dir.join(&entry.name))?;
-        }
-    }
-    entries.retain(|entry| !entry.name.ends_with(DELETED_SUFFIX) && !entry.name.ends_with(".cleaned"));
-    if entries.iter().any(|entry| entry.name.ends_with(".swap")) {
-        finish_swaps(folder, &entries)?;
-        entries = list()?;
-    }
-    let mut found = Found::default();
-    for entry in &entries {
-        let Some((base_offset, suffix)) = parse_name(&entry.name) else { continue };
-        if entry.is_dir {
-            continue;
-        }
-        if suffix == SNAPSHOT_SUFFIX {
-            found.snapshots.push(base_offset);
-        }
-        if [LOG_SUFFIX, OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX].contains(&suffix) {
-            let files = found.segments.entry(base_offset).or_default();
-            match suffix {
-                LOG_SUFFIX => files.log = Some((entry.len, entry.modified_ms)),
-                OFFSET_INDEX_SUFFIX => files.offsets = Some(entry.len),
-                _ => files.times = Some(entry.len),
-            }
-        }
-    }
-    found.snapshots.sort_unstable();
-    for (base_offset, files) in &found.segments {
-        if files.log.is_none() {
-            for suffix in [OFFSET_INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX] {
-                remove_if_there(disk, &folder.path(*base_offset, suffix))?;
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Offset and suffix (with its dot) of a name like `00000000000000000042.index`.
-fn parse_name(name: &str) -> Option<(i64, &str)> {
-    let (digits, suffix) = name.split_at_checked(20)?;
-    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit()) && suffix.starts_with('.');
-    if is_number { digits.parse().ok().map(|offset| (offset, suffix)) } else { None }
-}
-
-/// Completes a compaction that crashed after its new segments were whole (`.swap`): the segments that they replace go.
-fn finish_swaps(folder: &Folder, entries: &[crate::disk::Entry]) -> Result<(), Fault> {
-    let disk = &*folder.disk;
-    for entry in entries {
-        let Some((base_offset, ".log.swap")) = parse_name(&entry.name) else { continue };
-        let path = folder.dir.join(&entry.name);
-        let file = disk.open(&path, Access::Read).context("open", &path)?;
-        let mut scan = Scan::new(&*file, 0, entry.len, base_offset, CHUNK);
-        let mut end = base_offset + 1;
-        while let Some((_, header)) = scan.next().map_err(|stop| match stop {
-            Stop::Io(error) => Fault::new("read", &path, &error),
-            Stop::Bad { reason, .. } => Fault::new("read", &path, &io::Error::new(io::ErrorKind::InvalidData, reason)),
-        })? {
-            end = header.next_offset();
-        }
-        for old in entries {
-            match parse_name(&old.name) {
-                Some((base, LOG_SUFFIX | OFFSET_INDEX_SUFFIX | TIME_INDEX_SUFFIX | TXN_INDEX_SUFFIX))
-                    if (base_offset..end).contains(&base) =>
-                {
-                    remove_if_there(disk, &folder.dir.join(&old.name))?;
-                }
-                _ => {}
-            }
-        }
-    }
-    for entry in entries {
-        if let Some(name) = entry.name.strip_suffix(".swap") {
-            let from = folder.dir.join(&entry.name);
-            disk.rename(&from, &folder.dir.join(name)).context("rename", &from)?;
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> Result<(), Fault> {
-    match disk.remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.context("remove", path),
     }
 }
 

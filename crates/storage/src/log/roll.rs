@@ -110,7 +110,7 @@ impl Log {
             old => {
                 producer_snapshot::write(self.disk(), &path, &self.producers).context("write", &path)?;
                 if let Some(old) = old {
-                    super::recovery::remove_if_there(self.disk(), &old)?;
+                    super::files::remove_if_there(self.disk(), &old)?;
                 }
             }
         }
