@@ -1,5 +1,6 @@
 """kafka-python."""
 import sys
+import time
 
 import kafka
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -64,6 +65,10 @@ class Client:
             settings["group_instance_id"] = instance
         c = KafkaConsumer(**settings)
         if topics:
+            # A leader that does not know the topic's partitions yet assigns nothing, and does not look again for minutes.
+            end = time.monotonic() + 60
+            while not all(c.partitions_for_topic(t) for t in topics) and time.monotonic() < end:
+                time.sleep(0.02)
             c.subscribe(topics, listener=Listener(events))
         else:
             owned = [TopicPartition(t, p) for t, p in partitions]

@@ -39,7 +39,15 @@ def free_port():
                 continue
 
 
+def build():
+    """Has the start script's binary built before the first test, so that no test waits for a compiler."""
+    if IS_OURS:
+        subprocess.run([os.path.join(HOME, "bin", "kafka-topics.sh"), "--version"], check=True, stdout=subprocess.DEVNULL)
+
+
 class Broker:
+    """One broker with a file of its own; settings are keyword arguments, with _ for the dots."""
+
     def __init__(self, **settings):
         self.folder = tempfile.mkdtemp(prefix="compat-broker-")
         self.port = free_port()
@@ -82,7 +90,13 @@ class Broker:
             start = os.path.join(HOME, "bin", "kafka-server-start.sh")
             self.process = subprocess.Popen([start, self.file], stdin=subprocess.DEVNULL, stdout=output,
                                             stderr=subprocess.STDOUT, cwd=self.folder, start_new_session=True)
-        wait_for(f"the broker answers on {self.address}", self.answers)
+        try:
+            wait_for(f"the broker answers on {self.address}", self.answers)
+        except BaseException:
+            # The start script may have children; they are a process group of their own.
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            raise
         return self
 
     def answers(self):
