@@ -87,7 +87,7 @@ impl Node {
             cold_reads: ColdReads::default(),
             housekeeping,
             runtime: Handle::current(),
-            works: Works::default(),
+            works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
             metrics: Metrics::new(),
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),

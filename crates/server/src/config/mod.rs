@@ -92,6 +92,8 @@ pub struct BrokerConfig {
     max_connections_per_ip: usize,
     /// Instead of `max_connections_per_ip`, for single addresses.
     max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
+    /// Memory for large requests in flight; `None` takes the built-in budget.
+    pub queued_max_request_bytes: Option<u64>,
     pub max_request_partition_size_limit: i32,
     pub max_incremental_fetch_session_cache_slots: usize,
     pub fetch_max_bytes: i32,
@@ -235,6 +237,7 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         max_connections: r.size("max.connections"),
         max_connections_per_ip: r.size("max.connections.per.ip"),
         max_connections_per_ip_overrides: connection_overrides(r),
+        queued_max_request_bytes: u64::try_from(r.whole("queued.max.request.bytes")).ok().filter(|bytes| *bytes > 0),
         max_request_partition_size_limit: r.int("max.request.partition.size.limit"),
         max_incremental_fetch_session_cache_slots: r.size("max.incremental.fetch.session.cache.slots"),
         fetch_max_bytes: r.int("fetch.max.bytes"),

@@ -7,6 +7,7 @@
 use super::buffers::{CHUNK, Chunk};
 use super::output;
 use super::vitals::Registered;
+use super::works::Large;
 use crate::api::produce::{self, Staged};
 use crate::api::{self, Close};
 use crate::node::Node;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use wire::ApiKey;
 use wire::codec::Encoder;
@@ -39,6 +41,8 @@ pub struct Peer {
 /// What a connection uses while it is busy; pooled, because most connections are idle most of the time.
 pub struct Work {
     chunk: Chunk,
+    /// The share of the memory budget that a large chunk takes.
+    share: Option<OwnedSemaphorePermit>,
     start: usize,
     end: usize,
     out: Encoder,
@@ -47,7 +51,16 @@ pub struct Work {
 
 impl Work {
     pub fn new(chunk: Chunk) -> Work {
-        Work { chunk, start: 0, end: 0, out: Encoder::new(), produce: Staged::default() }
+        Work { chunk, share: None, start: 0, end: 0, out: Encoder::new(), produce: Staged::default() }
+    }
+
+    /// Goes on in a larger chunk; returns the old one.
+    pub fn enlarge(&mut self, (mut chunk, share): Large) -> Chunk {
+        let have = self.end - self.start;
+        chunk[..have].copy_from_slice(&self.chunk[self.start..self.end]);
+        (self.start, self.end) = (0, have);
+        self.share = Some(share);
+        std::mem::replace(&mut self.chunk, chunk)
     }
 
     pub fn into_chunk(self) -> Chunk {
@@ -100,7 +113,7 @@ pub async fn serve(node: Arc<Node>, mut stream: TcpStream, peer: Peer, registere
         if let Err(e) = stream.readable().await {
             break Close::Io(e);
         }
-        let mut work = match node.works.take(size) {
+        let mut work = match node.works.take(size).await {
             Ok(work) => work,
             Err(e) => break Close::Io(e),
         };
@@ -169,7 +182,7 @@ async fn busy(
                 vitals.moved();
             }
             vitals.partial(work.end - work.start);
-            make_room(node, work, need)?;
+            make_room(node, work, need).await?;
         }
     }
 }
@@ -224,14 +237,12 @@ async fn commit(
 
 /// Moves the incomplete frame to the front, into a larger buffer where it does not fit: twice the size at a time, as
 /// its bytes come, never by its claimed length alone.
-fn make_room(node: &Node, work: &mut Work, need: usize) -> Result<(), Close> {
+async fn make_room(node: &Node, work: &mut Work, need: usize) -> Result<(), Close> {
     let have = work.end - work.start;
     let size = work.chunk.len();
     if need > size && have == size {
-        let mut larger = node.works.chunk((2 * size).min(need.next_power_of_two()))?;
-        larger[..have].copy_from_slice(&work.chunk[work.start..work.end]);
-        node.works.put_chunk(std::mem::replace(&mut work.chunk, larger));
-        (work.start, work.end) = (0, have);
+        let larger = node.works.large((2 * size).min(need.next_power_of_two())).await?;
+        node.works.put_chunk(work.enlarge(larger));
     } else if work.start > 0 && (work.end == size || work.start + need > size) {
         work.chunk.copy_within(work.start..work.end, 0);
         (work.start, work.end) = (0, have);

@@ -62,7 +62,7 @@ pub(super) const KEYS: &[Key] = &[
     int("queued.max.requests").default("500").at_least(1).high()
         .ignored("a connection is read only while its requests are worked on", "Requests that may wait for a thread before reading stops."),
     long("queued.max.request.bytes").default("-1")
-        .later("a budget for requests in flight", "Bytes of requests in flight before reading stops; -1 takes the built-in budget."),
+        .works("Bytes of large requests in flight before reading stops; -1 takes the built-in budget."),
     int("max.request.partition.size.limit").default("2000").at_least(1)
         .works("Most partitions in one answer to DescribeTopicPartitions."),
     int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0)
