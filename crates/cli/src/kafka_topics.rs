@@ -11,7 +11,7 @@ use wire::{ErrorCode, Uuid};
 use crate::options::{HELP, Opt, Parsed, VERSION};
 use crate::pattern::Pattern;
 use crate::tool::{self, Exception, Stop};
-use crate::{say, term};
+use crate::{java_order, say, term};
 
 const ABOUT: &str = "This tool helps to create, delete, describe, or change a topic.";
 const LOGGER: &str = "org.apache.kafka.tools.TopicCommand";
@@ -362,7 +362,7 @@ async fn describe(options: &Parsed, admin: &Admin) -> Result<(), Stop> {
     }
     let resources: Vec<Resource> =
         topics.iter().map(|t| Resource { kind: ResourceType::Topic, name: t.name.clone() }).collect();
-    let configs = admin.describe_configs(&resources).await?;
+    let mut configs = admin.describe_configs(&resources).await?;
     let alive: BTreeSet<i32> = match options.has("unavailable-partitions") {
         true => admin.brokers().await?.into_iter().map(|b| b.node.id).collect(),
         false => BTreeSet::new(),
@@ -370,7 +370,9 @@ async fn describe(options: &Parsed, admin: &Admin) -> Result<(), Stop> {
     // Older brokers and those that forbid the question have nothing to tell.
     let moving = admin.list_reassignments().await.unwrap_or_default();
     let report = Report::new(options, alive);
-    for (topic, config) in topics.iter().zip(&configs) {
+    for (topic, config) in topics.iter().zip(&mut configs) {
+        // Their order is that of a map of all settings, also of those that are left out.
+        java_order::sort(config, |c| c.name.as_str());
         let own: Vec<&ConfigEntry> = config.iter().filter(|c| c.source != SOURCE_DEFAULT).collect();
         let moves = |index: i32| moving.get(&(topic.name.clone(), index));
         if report.headers && (!options.has("topics-with-overrides") || !own.is_empty()) {

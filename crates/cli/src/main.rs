@@ -9,6 +9,7 @@
 mod clock;
 mod console;
 mod dump_log;
+mod java_order;
 mod options;
 mod pattern;
 mod signals;

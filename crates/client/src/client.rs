@@ -128,7 +128,7 @@ impl Client {
             }
             let limit = config.patience.map_or(config.api_timeout, |p| p.min(config.api_timeout));
             if begun.elapsed() + pause > limit {
-                return Err(Error::Timeout(format!(
+                return Err(Error::Unreachable(format!(
                     "Timed out waiting for a node assignment. Call: {call}. No broker answered: {}",
                     refusals.join(", ")
                 )));
@@ -300,10 +300,8 @@ impl Client {
         let mut pause = config.retry_backoff;
         loop {
             match f().await {
-                // Waiting for nodes has its own limits, and says what it waited for.
-                Err(error @ Error::Timeout(_)) if error.to_string().starts_with("Timed out waiting") => {
-                    return Err(error);
-                }
+                // That was waited for already.
+                Err(error @ Error::Unreachable(_)) => return Err(error),
                 Err(error) if error.is_retriable() && Instant::now() + pause < deadline => {
                     sleep(pause).await;
                     pause = (pause * 2).min(config.retry_backoff_max);

@@ -12,6 +12,8 @@ pub enum Error {
     Api { code: ErrorCode, message: Option<String> },
     /// No answer in time.
     Timeout(String),
+    /// No broker could be reached in the time that one waits for that.
+    Unreachable(String),
     /// The connection ended, or could not be made.
     Disconnected(String),
     /// The broker has no version of this request that can say what was asked.
@@ -54,7 +56,7 @@ impl Error {
     pub fn is_retriable(&self) -> bool {
         match self {
             Error::Api { code, .. } => code.is_retriable(),
-            Error::Timeout(_) | Error::Disconnected(_) => true,
+            Error::Timeout(_) | Error::Unreachable(_) | Error::Disconnected(_) => true,
             _ => false,
         }
     }
@@ -63,7 +65,7 @@ impl Error {
     pub fn class(&self) -> String {
         let name = match self {
             Error::Api { code, .. } => return exception_class(*code),
-            Error::Timeout(_) => "errors.TimeoutException",
+            Error::Timeout(_) | Error::Unreachable(_) => "errors.TimeoutException",
             Error::Disconnected(_) => "errors.DisconnectException",
             Error::Unsupported(_) => "errors.UnsupportedVersionException",
             Error::Config(_) => "config.ConfigException",
@@ -81,6 +83,7 @@ impl fmt::Display for Error {
             Error::Api { message: Some(message), .. } => f.write_str(message),
             Error::Api { code, message: None } => f.write_str(code.message()),
             Error::Timeout(message)
+            | Error::Unreachable(message)
             | Error::Disconnected(message)
             | Error::Unsupported(message)
             | Error::Config(message)

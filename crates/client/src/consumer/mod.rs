@@ -7,6 +7,7 @@ pub mod assignor;
 mod config;
 mod fetch;
 pub mod group;
+mod offsets;
 mod protocol;
 mod records;
 
@@ -15,13 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
-use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use wire::messages::offset_fetch_request::{
-    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
-};
-use wire::messages::{OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse};
 use wire::{ErrorCode, Uuid};
 
 pub use assignor::TopicPartition;
@@ -30,9 +27,10 @@ pub use records::{ConsumerRecord, Records};
 
 use crate::admin::{OffsetAt, list_offsets};
 use crate::config::Properties;
-use crate::{Client, Error, Metadata, Reply, To, Topics};
+use crate::{Client, Error, Metadata, Topics};
 use fetch::Answer;
 use group::{GroupEvent, Membership};
+use offsets::GroupOffsets;
 use protocol::ConsumerProtocol;
 use records::Fetched;
 
@@ -66,11 +64,26 @@ struct Part {
     not_before: Option<Instant>,
 }
 
+/// How long a rebalance waits for a commit, and how long closing does.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+const CLOSE_PATIENCE: Duration = Duration::from_secs(15);
+
 /// What a consumer waited for.
 enum Step {
     Answer(Answer),
     Group(GroupEvent),
     Again,
+}
+
+impl Part {
+    /// Takes over where the partition is led.
+    fn locate(&mut self, index: i32, metadata: &Metadata) {
+        let topic = metadata.topic(&self.name);
+        let known = topic.and_then(|t| t.partitions.iter().find(|p| p.index == index));
+        self.leader = known.and_then(|p| p.leader);
+        self.leader_epoch = known.map_or(-1, |p| p.leader_epoch);
+        self.topic_id = topic.map_or(Uuid::ZERO, |t| t.id);
+    }
 }
 
 /// A consumer; one owner, who polls.
@@ -80,10 +93,16 @@ pub struct Consumer {
     parts: BTreeMap<TopicPartition, Part>,
     membership: Option<Membership>,
     protocol: ConsumerProtocol,
+    offsets: Option<GroupOffsets>,
     subscription: Option<Subscription>,
+    metadata: Metadata,
     metadata_at: Option<Instant>,
     metadata_stale: bool,
+    /// How long to wait before asking again for what was not there, and until when.
+    metadata_pause: Duration,
+    metadata_not_before: Instant,
     committed_at: Instant,
+    committing: Option<JoinHandle<()>>,
     answers: mpsc::UnboundedReceiver<Answer>,
     answers_to: mpsc::UnboundedSender<Answer>,
     /// Fetches in flight, by node.
@@ -105,14 +124,19 @@ impl Consumer {
         let (answers_to, answers) = mpsc::unbounded_channel();
         Ok(Consumer {
             protocol: ConsumerProtocol::new(client.clone(), assignors, config.rack.clone()),
+            offsets: config.group.as_ref().map(|g| GroupOffsets { client: client.clone(), group: g.id.clone() }),
             client,
             config,
             parts: BTreeMap::new(),
             membership: None,
             subscription: None,
+            metadata: Metadata::default(),
             metadata_at: None,
             metadata_stale: false,
+            metadata_pause: Duration::ZERO,
+            metadata_not_before: Instant::now(),
             committed_at: Instant::now(),
+            committing: None,
             answers,
             answers_to,
             fetching: BTreeSet::new(),
@@ -129,9 +153,11 @@ impl Consumer {
         let wanted: BTreeSet<TopicPartition> = partitions.into_iter().collect();
         self.parts.retain(|tp, _| wanted.contains(tp));
         for tp in wanted {
-            let name: Arc<str> = tp.0.as_str().into();
-            self.parts.entry(tp).or_insert_with(|| Part {
-                name,
+            if self.parts.contains_key(&tp) {
+                continue;
+            }
+            let mut part = Part {
+                name: tp.0.as_str().into(),
                 leader: None,
                 leader_epoch: -1,
                 topic_id: Uuid::ZERO,
@@ -140,10 +166,15 @@ impl Consumer {
                 fetched: None,
                 in_flight: false,
                 not_before: None,
-            });
+            };
+            part.locate(tp.1, &self.metadata);
+            if part.leader.is_none() {
+                self.metadata_stale = true;
+                self.metadata_not_before = Instant::now();
+            }
+            self.parts.insert(tp, part);
         }
         self.protocol.set_owned(self.parts.keys().cloned().collect());
-        self.metadata_stale = true;
     }
 
     /// Takes part in the group that the settings name.
@@ -186,7 +217,7 @@ impl Consumer {
         let deadline = Instant::now() + limit;
         loop {
             self.follow_group().await?;
-            self.commit_when_due().await;
+            self.commit_when_due();
             let records = self.take()?;
             if !records.is_empty() {
                 // The next ones are on their way while these are worked on.
@@ -227,7 +258,7 @@ impl Consumer {
             Some(answer) = self.answers.recv() => Step::Answer(answer),
             event = group => Step::Group(event),
             () = sleep_until(retry.unwrap_or(far)) => Step::Again,
-            () = tokio::time::sleep(self.config.client.retry_backoff), if self.metadata_stale => Step::Again,
+            () = sleep_until(self.metadata_not_before), if self.metadata_stale => Step::Again,
         })
     }
 
@@ -268,7 +299,8 @@ impl Consumer {
 
     async fn refresh_metadata(&mut self) -> Result<(), Error> {
         let due = self.metadata_at.is_none_or(|at| at.elapsed() > self.config.client.metadata_max_age);
-        if !(self.metadata_stale || due) {
+        let wanted = self.metadata_stale && Instant::now() >= self.metadata_not_before;
+        if !(wanted || due) {
             return Ok(());
         }
         let pattern = matches!(self.subscription, Some(Subscription::Matching(_)));
@@ -285,10 +317,10 @@ impl Consumer {
             Err(error) if error.is_retriable() => return Ok(()),
             Err(error) => return Err(error),
         };
-        self.learn(&metadata, &names)
+        self.learn(metadata, &names)
     }
 
-    fn learn(&mut self, metadata: &Metadata, names: &[String]) -> Result<(), Error> {
+    fn learn(&mut self, metadata: Metadata, names: &[String]) -> Result<(), Error> {
         self.metadata_at = Some(Instant::now());
         let mut troubles = Vec::new();
         for name in names {
@@ -313,14 +345,13 @@ impl Consumer {
         }
         let mut leaderless = !troubles.is_empty();
         for (tp, part) in &mut self.parts {
-            let topic = metadata.topic(&tp.0);
-            let known = topic.and_then(|t| t.partitions.iter().find(|p| p.index == tp.1));
-            part.leader = known.and_then(|p| p.leader);
-            part.leader_epoch = known.map_or(-1, |p| p.leader_epoch);
-            part.topic_id = topic.map_or(Uuid::ZERO, |t| t.id);
+            part.locate(tp.1, &metadata);
             leaderless |= part.leader.is_none();
         }
         self.metadata_stale = leaderless;
+        let (least, most) = (self.config.client.retry_backoff, self.config.client.retry_backoff_max);
+        self.metadata_pause = if leaderless { (self.metadata_pause * 2).clamp(least, most.max(least)) } else { least };
+        self.metadata_not_before = Instant::now() + self.metadata_pause;
         if let Some(subscription) = &self.subscription {
             let wanted: BTreeMap<String, i32> = metadata
                 .topics
@@ -345,6 +376,7 @@ impl Consumer {
                 _ => {}
             }
         }
+        self.metadata = metadata;
         Ok(())
     }
 
@@ -359,8 +391,8 @@ impl Consumer {
             .map(|(tp, _)| tp.clone())
             .collect();
         if !open.is_empty() {
-            let committed = match &self.config.group {
-                Some(group) => self.committed(&group.id.clone(), &open).await?,
+            let committed = match &self.offsets {
+                Some(group) => group.committed(&open).await?,
                 None => BTreeMap::new(),
             };
             for tp in open {
@@ -402,111 +434,6 @@ impl Consumer {
         Ok(())
     }
 
-    /// The committed offsets of a group; partitions without one are left out.
-    async fn committed(
-        &self,
-        group: &str,
-        partitions: &[TopicPartition],
-    ) -> Result<BTreeMap<TopicPartition, i64>, Error> {
-        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for (topic, partition) in partitions {
-            topics.entry(topic).or_default().push(*partition);
-        }
-        let read = |reply: &Reply| {
-            let response: OffsetFetchResponse<'_> = reply.decode()?;
-            Error::check(ErrorCode::from_code(response.error_code), None)?;
-            let mut found = BTreeMap::new();
-            let mut note = |topic: &str, partition: i32, offset: i64, error: i16| {
-                Error::check(ErrorCode::from_code(error), None)?;
-                if offset >= 0 {
-                    found.insert((topic.to_owned(), partition), offset);
-                }
-                Ok::<(), Error>(())
-            };
-            for topic in &response.topics {
-                for p in &topic.partitions {
-                    note(&topic.name, p.partition_index, p.committed_offset, p.error_code)?;
-                }
-            }
-            for group in &response.groups {
-                Error::check(ErrorCode::from_code(group.error_code), None)?;
-                for topic in &group.topics {
-                    for p in &topic.partitions {
-                        note(&topic.name, p.partition_index, p.committed_offset, p.error_code)?;
-                    }
-                }
-            }
-            Ok(found)
-        };
-        self.at_coordinator(
-            group,
-            "offsetFetch",
-            9,
-            |version| {
-                let mut request = OffsetFetchRequest { require_stable: version >= 7, ..Default::default() };
-                match version {
-                    8.. => {
-                        let topics = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopics {
-                            name: (*name).into(),
-                            partition_indexes: partitions.clone().into(),
-                            ..Default::default()
-                        });
-                        request.groups = vec![OffsetFetchRequestGroup {
-                            group_id: group.into(),
-                            topics: Some(topics.collect()),
-                            ..Default::default()
-                        }]
-                        .into();
-                    }
-                    _ => {
-                        let topics = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopic {
-                            name: (*name).into(),
-                            partition_indexes: partitions.clone().into(),
-                            ..Default::default()
-                        });
-                        request.group_id = group.into();
-                        request.topics = Some(topics.collect());
-                    }
-                }
-                request
-            },
-            read,
-        )
-        .await
-    }
-
-    /// Sends to the group's coordinator in a version of at most `newest`, until it is found and answers.
-    async fn at_coordinator<'q, R, T>(
-        &self,
-        group: &str,
-        call: &str,
-        newest: i16,
-        build: impl Fn(i16) -> R,
-        read: impl Fn(&Reply) -> Result<T, Error>,
-    ) -> Result<T, Error>
-    where
-        R: wire::codec::Request + wire::codec::Message<'q>,
-    {
-        let to = To::Group(group.to_owned());
-        let mut pause = self.config.client.retry_backoff;
-        loop {
-            let result = async {
-                let connection = self.client.connect(&to, call).await?;
-                let version = connection.version(R::KEY)?.min(newest);
-                read(&connection.call_at(version, &build(version)).await?)
-            }
-            .await;
-            match result {
-                Err(error) if error.is_retriable() => {
-                    self.client.forget(&to, &error);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(self.config.client.retry_backoff_max);
-                }
-                result => return result,
-            }
-        }
-    }
-
     // -- the group ---------------------------------------------------------------------------------------------------
 
     /// Does what the group has asked for since the last poll.
@@ -524,9 +451,8 @@ impl Consumer {
     async fn group_event(&mut self, event: GroupEvent) -> Result<(), Error> {
         match event {
             GroupEvent::Rebalancing { lost, ready } => {
-                if !lost && self.config.group.as_ref().is_some_and(|g| g.auto_commit.is_some()) {
-                    // Best effort: what is not committed is read again by the next owner.
-                    let _ = tokio::time::timeout(Duration::from_secs(5), self.commit()).await;
+                if !lost {
+                    self.commit_now(COMMIT_PATIENCE).await;
                 }
                 if lost || !self.protocol.is_cooperative() {
                     self.assign([]);
@@ -538,8 +464,8 @@ impl Consumer {
                 let generation = self.membership.as_ref().map_or(-1, |m| m.identity().generation);
                 let assigned = self.protocol.joined(&protocol, generation, &assignment)?;
                 let revoked = self.parts.keys().any(|tp| !assigned.contains(tp));
-                if revoked && self.config.group.as_ref().is_some_and(|g| g.auto_commit.is_some()) {
-                    let _ = tokio::time::timeout(Duration::from_secs(5), self.commit()).await;
+                if revoked {
+                    self.commit_now(COMMIT_PATIENCE).await;
                 }
                 self.assign(assigned);
                 // What was given up can go to its new owner now.
@@ -559,81 +485,61 @@ impl Consumer {
         }
     }
 
-    async fn commit_when_due(&mut self) {
+    /// Starts a commit of the positions when it is time, without waiting for it.
+    fn commit_when_due(&mut self) {
         let Some(interval) = self.config.group.as_ref().and_then(|g| g.auto_commit) else { return };
-        if self.committed_at.elapsed() >= interval && !self.parts.is_empty() {
-            self.committed_at = Instant::now();
-            if let Err(error) = self.commit().await {
+        let busy = self.committing.as_ref().is_some_and(|c| !c.is_finished());
+        if busy || self.committed_at.elapsed() < interval || self.parts.is_empty() {
+            return;
+        }
+        self.committed_at = Instant::now();
+        let Some(group) = self.offsets.clone() else { return };
+        let (identity, positions) = (self.membership.as_ref().map(Membership::identity), self.positions());
+        let log_name = self.config.client.log_name.clone();
+        self.committing = Some(tokio::spawn(async move {
+            if let Err(error) = group.commit(identity, &positions).await {
                 warn!(
                     target: "org.apache.kafka.clients.consumer.internals.ConsumerCoordinator",
-                    "[{}] Asynchronous auto-commit of offsets failed: {error}. Will continue to join group.",
-                    self.config.client.log_name
+                    "[{log_name}] Asynchronous auto-commit of offsets failed: {error}"
                 );
             }
+        }));
+    }
+
+    /// Commits before partitions go to somebody else. Best effort: what is not committed is read again by the next owner.
+    async fn commit_now(&mut self, patience: Duration) {
+        if self.config.group.as_ref().is_none_or(|g| g.auto_commit.is_none()) {
+            return;
         }
+        // An older commit must not come after this one.
+        if let Some(mut older) = self.committing.take()
+            && timeout(patience, &mut older).await.is_err()
+        {
+            older.abort();
+        }
+        let _ = timeout(patience, self.commit()).await;
+    }
+
+    fn positions(&self) -> BTreeMap<TopicPartition, i64> {
+        self.parts.iter().filter_map(|(tp, p)| Some((tp.clone(), p.position?))).collect()
     }
 
     /// Commits the positions of all partitions.
     pub async fn commit(&mut self) -> Result<(), Error> {
-        let offsets: BTreeMap<TopicPartition, i64> =
-            self.parts.iter().filter_map(|(tp, p)| Some((tp.clone(), p.position?))).collect();
-        self.commit_offsets(&offsets).await
+        self.commit_offsets(&self.positions()).await
     }
 
     /// Commits these offsets for the group.
     pub async fn commit_offsets(&self, offsets: &BTreeMap<TopicPartition, i64>) -> Result<(), Error> {
-        let Some(group) = &self.config.group else { return Ok(()) };
-        if offsets.is_empty() {
-            return Ok(());
+        match &self.offsets {
+            Some(group) => group.commit(self.membership.as_ref().map(Membership::identity), offsets).await,
+            None => Ok(()),
         }
-        let identity = self.membership.as_ref().map(Membership::identity);
-        let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition<'_>>> = BTreeMap::new();
-        for ((topic, partition), offset) in offsets {
-            topics.entry(topic).or_default().push(OffsetCommitRequestPartition {
-                partition_index: *partition,
-                committed_offset: *offset,
-                committed_metadata: Some("".into()),
-                ..Default::default()
-            });
-        }
-        let build = |version: i16| {
-            let topics = topics.iter().map(|(name, partitions)| OffsetCommitRequestTopic {
-                name: (*name).into(),
-                partitions: partitions.clone().into(),
-                ..Default::default()
-            });
-            let mut request = OffsetCommitRequest {
-                group_id: group.id.as_str().into(),
-                topics: topics.collect(),
-                ..Default::default()
-            };
-            if let Some(identity) = &identity {
-                request.generation_id_or_member_epoch = identity.generation;
-                request.member_id = identity.member_id.clone().into();
-                if version >= 7 {
-                    request.group_instance_id = identity.instance_id.clone().map(Into::into);
-                }
-            }
-            request
-        };
-        let read = |reply: &Reply| {
-            let response: OffsetCommitResponse<'_> = reply.decode()?;
-            for topic in &response.topics {
-                for p in &topic.partitions {
-                    Error::check(ErrorCode::from_code(p.error_code), None)?;
-                }
-            }
-            Ok(())
-        };
-        self.at_coordinator(&group.id, "offsetCommit", 9, build, read).await
     }
 
     /// Commits, where that is automatic, and leaves the group.
     pub async fn close(mut self) {
-        const PATIENCE: Duration = Duration::from_secs(30);
-        if self.config.group.as_ref().is_some_and(|g| g.auto_commit.is_some()) {
-            let _ = tokio::time::timeout(PATIENCE, self.commit()).await;
-        }
+        self.commit_now(CLOSE_PATIENCE).await;
         if let Some(membership) = self.membership.take() {
             membership.leave().await;
         }
