@@ -41,16 +41,18 @@ impl Checkpoint {
 /// Offsets by topic and partition.
 pub type Offsets = BTreeMap<(String, i32), i64>;
 
-/// Reads a checkpoint of the log directory `dir`; a missing file is an empty one.
+/// Reads a checkpoint of the log directory `dir`; a missing or empty file has no offsets.
 ///
 /// # Errors
 /// `InvalidData` with the offending line when the file is malformed.
 pub fn read(disk: &dyn Disk, dir: &Path, which: Checkpoint) -> io::Result<Offsets> {
     let path = dir.join(which.file_name());
-    let lines = match read_lines(disk, &path) {
+    let bytes = match disk.read(&path, BYTES_MAX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Offsets::new()),
-        lines => lines?,
+        bytes => bytes?,
     };
+    // Kafka makes the files empty, and fills them when there is something to say.
+    let lines = if bytes.is_empty() { Vec::new() } else { parse_lines(bytes, &path)? };
     let mut offsets = Offsets::new();
     for line in &lines {
         let mut words = line.split(' ');
@@ -79,7 +81,11 @@ pub(crate) fn malformed(path: &Path, line: &str) -> io::Error {
 
 /// The entries of a checkpoint file, its version and count checked.
 pub(crate) fn read_lines(disk: &dyn Disk, path: &Path) -> io::Result<Vec<String>> {
-    let text = String::from_utf8(disk.read(path, BYTES_MAX)?).map_err(|_| malformed(path, "(not UTF-8)"))?;
+    parse_lines(disk.read(path, BYTES_MAX)?, path)
+}
+
+fn parse_lines(bytes: Vec<u8>, path: &Path) -> io::Result<Vec<String>> {
+    let text = String::from_utf8(bytes).map_err(|_| malformed(path, "(not UTF-8)"))?;
     // A power cut may leave half a number, which would be another number.
     if !text.ends_with('\n') {
         return Err(malformed(path, text.lines().last().unwrap_or("")));

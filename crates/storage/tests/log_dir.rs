@@ -92,6 +92,9 @@ fn checkpoints_are_kafkas_and_replaced_in_one_step() {
     let path = Path::new(DIR).join("recovery-point-offset-checkpoint");
     assert_eq!(disk.bytes(&path).unwrap(), b"0\n2\na-b.c 11 0\narmy 0 17\n");
     let old = disk.bytes(&path).unwrap();
+    disk.edit(&path, Vec::clear);
+    assert!(dir.checkpoint(Checkpoint::RecoveryPoint).unwrap().is_empty(), "Kafka makes the files empty");
+    disk.edit(&path, |bytes| *bytes = old.clone());
     offsets.insert(("army".into(), 1), 99);
     let mut seed = 1u64;
     for cut_after_write in [false, true] {
@@ -104,9 +107,13 @@ fn checkpoints_are_kafkas_and_replaced_in_one_step() {
         });
         assert_eq!(disk.bytes(&path).unwrap() == old, !cut_after_write);
     }
-    for (text, line) in
-        [("0\n2\nx 0 1\n", "2"), ("1\n0\n", "1"), ("0\n1\nx 0\n", "x 0"), ("0\n1\nx y 1\n", "x y 1"), ("", "")]
-    {
+    for (text, line) in [
+        ("0\n2\nx 0 1\n", "2"),
+        ("1\n0\n", "1"),
+        ("0\n1\nx 0\n", "x 0"),
+        ("0\n1\nx y 1\n", "x y 1"),
+        ("0\n1\nx 0 1", "x 0 1"),
+    ] {
         disk.edit(&path, |bytes| *bytes = text.into());
         let fault = dir.checkpoint(Checkpoint::RecoveryPoint).unwrap_err();
         assert!(fault.detail.contains(&format!("{line:?}")), "{fault}");

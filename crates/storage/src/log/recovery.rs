@@ -221,6 +221,8 @@ impl Log {
         if is_new {
             self.sync.segment_rolled();
         }
+        // A log without records has no epochs to gather: Kafka makes the file empty.
+        recovery.rebuilt_epochs &= self.size_bytes() > 0;
         self.epochs.truncate_from_end(self.log_end_offset);
         self.epochs.truncate_from_start(self.log_start_offset);
         if self.epochs != epochs_before { self.store_epochs() } else { Ok(()) }
