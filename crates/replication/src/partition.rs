@@ -17,9 +17,14 @@ pub enum Durability {
 /// A replica that leads its partition, follows a leader elsewhere, or has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    Leader { epoch: i32 },
+    Leader {
+        epoch: i32,
+    },
     /// Nobody leads, or somebody else does (`leader` is -1 when nobody).
-    Follower { leader: i32, epoch: i32 },
+    Follower {
+        leader: i32,
+        epoch: i32,
+    },
 }
 
 /// A plain struct with one owner at a time; the server keeps it behind a mutex that is never held while waiting.
@@ -166,7 +171,11 @@ impl Partition {
         let bytes = batches.iter().filter(|b| matches!(&b.outcome, Ok(a) if !a.duplicate)).map(|b| b.bytes.len()).sum();
         self.uncredited_bytes += bytes as i64;
         self.advance();
-        Ok(Appended { wants_sync: self.is_behind() || self.log.sync_due(now_ms), write_back: self.log.write_back(), bytes })
+        Ok(Appended {
+            wants_sync: self.is_behind() || self.log.sync_due(now_ms),
+            write_back: self.log.write_back(),
+            bytes,
+        })
     }
 
     /// Whether everything before `offset` is committed.
@@ -235,6 +244,7 @@ impl Partition {
             return;
         }
         self.high_watermark = end;
+        self.log.note_high_watermark(end);
         let bytes = std::mem::take(&mut self.uncredited_bytes);
         self.fetches.credit(bytes);
         if !self.acks.is_empty() {

@@ -5,12 +5,15 @@ use crate::log_dirs::{Dir, LogDirs};
 use crate::node::Node;
 use crate::partitions::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use storage::{Checkpoint, Offsets};
 use tracing::{error, info, warn};
 use wire::Uuid;
 
+/// A partition that nobody used for this long gives back what only a busy one needs.
+const REST: Duration = Duration::from_secs(60);
 /// How often due files and due syncs are looked for.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,7 @@ impl Housekeeping {
         let mut retention = Due::new(config.log_retention_check_interval);
         let mut high_watermarks = Due::new(config.replica_high_watermark_checkpoint_interval);
         let mut recovery_points = Due::new(config.log_flush_offset_checkpoint_interval);
+        let mut rest = Due::new(REST);
         let mut producers = Due::new(config.producer_id_expiration_check_interval);
         let mut written = Written::default();
         self.find_doomed();
@@ -128,6 +132,14 @@ impl Housekeeping {
             self.remove_doomed(now_ms);
             if checkpoint || recovery_points.is_due() {
                 self.checkpoint(node, &mut written);
+            }
+            if rest.is_due() {
+                self.each(node, |cell| {
+                    if !cell.used.swap(false, Ordering::Relaxed) {
+                        cell.lock().log_mut().rest();
+                    }
+                    Ok(())
+                });
             }
             if high_watermarks.is_due() {
                 self.checkpoint_high_watermarks(node, &mut written);

@@ -28,8 +28,8 @@ use wire::ErrorCode;
 
 /// A fetch session unused for this long may give its slot away (`min.incremental.fetch.session.eviction.ms`).
 const FETCH_SESSION_EVICTION_MS: i64 = 120_000;
-/// Closed connections are told of at most this often.
-const REFUSALS_EVERY: Duration = Duration::from_secs(1);
+/// Closed connections, and damage, are told of at most this often.
+const REPORTS_EVERY: Duration = Duration::from_secs(1);
 
 /// How a node comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,7 @@ pub struct Node {
     image: ArcSwap<Image>,
     stop: watch::Sender<Stop>,
     refusals: Throttle,
+    damage_reports: Throttle,
 }
 
 impl Node {
@@ -93,7 +94,8 @@ impl Node {
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),
             stop: watch::channel(Stop::Running).0,
-            refusals: Throttle::new(REFUSALS_EVERY),
+            refusals: Throttle::new(REPORTS_EVERY),
+            damage_reports: Throttle::new(REPORTS_EVERY),
             config,
         }
     }
@@ -221,6 +223,14 @@ impl Node {
         match stop.wait_for(|s| *s != Stop::Running).await {
             Ok(stop) => *stop,
             Err(_) => Stop::Failed,
+        }
+    }
+
+    /// Says that a partition's log is damaged where somebody wanted to read it.
+    pub fn report_damage(&self, cell: &Cell, damage: &storage::Damage) {
+        if let Some(unsaid) = self.damage_reports.admit() {
+            error!(topic = %cell.topic, partition = cell.index, offset = damage.offset, segment = damage.segment,
+                position = damage.position, reason = %damage.reason, unsaid, "the log is damaged here: it is not served");
         }
     }
 

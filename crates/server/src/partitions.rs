@@ -21,11 +21,21 @@ pub struct Cell {
     state: Mutex<Partition>,
     /// Whether a sync of this partition is under way (group commit: whoever comes meanwhile shares the next one).
     pub syncing: AtomicBool,
+    /// Whether a client used it since housekeeping last looked.
+    pub used: AtomicBool,
 }
 
 impl Cell {
     pub fn new(topic: Arc<str>, topic_id: Uuid, index: i32, log_dir: PathBuf, partition: Partition) -> Cell {
-        Cell { topic, topic_id, index, log_dir, state: Mutex::new(partition), syncing: Default::default() }
+        Cell {
+            topic,
+            topic_id,
+            index,
+            log_dir,
+            state: Mutex::new(partition),
+            syncing: Default::default(),
+            used: Default::default(),
+        }
     }
 
     /// A panic under the lock is a bug that ended its task; the log itself stays consistent after every call.

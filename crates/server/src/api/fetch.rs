@@ -31,6 +31,8 @@ pub struct Fetched {
     pub last_stable_offset: i64,
     pub log_start_offset: i64,
     pub records: Records<'static>,
+    /// Written moments ago, so in the page cache for certain.
+    hot: bool,
     aborted: Option<Vec<AbortedTransaction>>,
     diverging: Option<EpochEndOffset>,
 }
@@ -43,6 +45,7 @@ impl Fetched {
             last_stable_offset: -1,
             log_start_offset: -1,
             records: Records::default(),
+            hot: false,
             aborted: None,
             diverging: None,
         }
@@ -131,6 +134,7 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
     if limits.is_replica {
         return Fetched::refused(ErrorCode::NotLeaderOrFollower);
     }
+    cell.used.store(true, Relaxed);
     let partition = cell.lock();
     if let Err(error) = partition.check_epoch(wanted.current_leader_epoch) {
         return Fetched::refused(error);
@@ -142,6 +146,7 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
         last_stable_offset: partition.last_stable_offset(),
         log_start_offset: log.log_start_offset(),
         records: Records::default(),
+        hot: log.is_hot(wanted.offset),
         aborted: limits.committed.then(Vec::new),
         diverging: None,
     };
@@ -156,7 +161,10 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
     let read = match partition.read(wanted.offset, max_bytes, limits.committed, first) {
         Ok(read) => read,
         Err(ReadError::OffsetOutOfRange) => return Fetched::refused(ErrorCode::OffsetOutOfRange),
-        Err(ReadError::Damaged { .. }) => return Fetched::refused(ErrorCode::CorruptMessage),
+        Err(ReadError::Damaged(damage)) => {
+            cx.node.report_damage(cell, &damage);
+            return Fetched::refused(ErrorCode::CorruptMessage);
+        }
         Err(ReadError::Fault(fault)) => return failed(cx, cell, partition, &fault),
     };
     if limits.committed && !read.records.is_empty() {
@@ -173,7 +181,8 @@ fn aborted_transaction(t: AbortedTxn) -> AbortedTransaction {
     AbortedTransaction { producer_id: t.producer_id, first_offset: t.first_offset, ..Default::default() }
 }
 
-fn failed(cx: &Cx<'_>, cell: &Cell, partition: MutexGuard<'_, Partition>, fault: &Fault) -> Fetched {
+fn failed(cx: &Cx<'_>, cell: &Cell, mut partition: MutexGuard<'_, Partition>, fault: &Fault) -> Fetched {
+    partition.log_mut().fail(fault.clone());
     drop(partition);
     cx.node.log_dir_failed(&cell.log_dir, fault);
     Fetched::refused(ErrorCode::KafkaStorageError)
@@ -215,7 +224,9 @@ fn count(context: &Context<'_>, fetched: &[Fetched], cx: &Cx<'_>) {
 /// every connection of the reactor.
 async fn warm(cx: &Cx<'_>, fetched: &[Fetched]) {
     for fetched in fetched {
-        if let Records::File(region) = &fetched.records {
+        if let Records::File(region) = &fetched.records
+            && !fetched.hot
+        {
             cx.node.cold_reads.warm(region).await;
         }
     }

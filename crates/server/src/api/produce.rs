@@ -292,6 +292,7 @@ pub fn append(node: &Arc<Node>, buffer: &mut [u8], staged: &mut Staged) -> Optio
             Valid::restamp(&mut valid.info, valid.log_append_time, bytes, now_ms);
             appends.push(Append::new(bytes, valid.info));
         }
+        cell.used.store(true, Relaxed);
         let mut partition = cell.lock();
         let result = partition.append(&mut appends, now_ms);
         let log_start_offset = partition.log().log_start_offset();
