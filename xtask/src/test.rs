@@ -22,6 +22,8 @@ const STAGES: &[Stage] = &[
         check("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
     }),
     ("unit", "all Rust tests", || suite("cargo", &["test", "--workspace", "--no-fail-fast", "--quiet"])),
+    // Installs what the clients need under target/compat, and starts the broker itself.
+    ("compat", "real clients against the broker", || suite("compat/run", &[])),
 ];
 
 /// What one stage, or the whole run, came to.
