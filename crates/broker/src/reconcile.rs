@@ -10,9 +10,14 @@ use wire::Uuid;
 /// What a replica is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    Leader { epoch: i32 },
+    Leader {
+        epoch: i32,
+    },
     /// `leader` is -1 while there is none.
-    Follower { leader: i32, epoch: i32 },
+    Follower {
+        leader: i32,
+        epoch: i32,
+    },
 }
 
 /// What the node must do.
@@ -97,7 +102,9 @@ fn concerns(resource: &ConfigResource, node_id: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::messages::{ConfigRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord, RemoveTopicRecord, TopicRecord};
+    use wire::messages::{
+        ConfigRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord, RemoveTopicRecord, TopicRecord,
+    };
 
     const ID: Uuid = Uuid([7; 16]);
     const DIR: Uuid = Uuid([9; 16]);
