@@ -103,6 +103,13 @@ impl Client {
     /// A connection to whichever node answers. `call` names the operation in the error.
     pub async fn any(&self, call: &str) -> Result<Connection, Error> {
         let config = self.config();
+        let limit = config.patience.map_or(config.api_timeout, |p| p.min(config.api_timeout));
+        self.any_within(limit, call).await
+    }
+
+    /// As [`any`](Self::any), giving up when every address has refused for so long.
+    pub async fn any_within(&self, limit: Duration, call: &str) -> Result<Connection, Error> {
+        let config = self.config();
         let begun = Instant::now();
         let mut pause = config.reconnect_backoff;
         loop {
@@ -126,7 +133,6 @@ impl Client {
                     Err(error) => return Err(error),
                 }
             }
-            let limit = config.patience.map_or(config.api_timeout, |p| p.min(config.api_timeout));
             if begun.elapsed() + pause > limit {
                 return Err(Error::Unreachable(format!(
                     "Timed out waiting for a node assignment. Call: {call}. No broker answered: {}",

@@ -159,6 +159,15 @@ fn a_broker_that_refuses_is_named_within_seconds() {
 }
 
 #[test]
+fn a_producer_without_a_broker_does_not_wait_for_every_line() {
+    let begun = std::time::Instant::now();
+    let done = feed("kafka-console-producer", &["--bootstrap-server", "127.0.0.1:1", "--topic", "a"], b"1\n2\n3\n");
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.err.contains("No broker answered: 127.0.0.1:1 (connection refused)"), "{}", done.err);
+}
+
+#[test]
 fn an_unknown_host_is_told_at_once() {
     let done = run("kafka-topics", &["--bootstrap-server", "no.such.host.invalid:9092", "--list"]);
     assert_eq!(done.code, Some(1));

@@ -117,6 +117,11 @@ impl Producer {
         &self.shared.config
     }
 
+    /// The client below.
+    pub fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
     /// Hands a record over; waits for metadata and memory at most `max.block.ms`. What becomes of it is told to
     /// `delivery`, unless this fails, when it is dropped.
     pub async fn send(&self, record: &ProducerRecord<'_>, delivery: Option<Delivery>) -> Result<(), Error> {
