@@ -10,7 +10,7 @@
 //!
 //! Reading order: `harness`, `batches` (record batches and how they are bent), then a file for each kind of input.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod batches;
 mod clients;
