@@ -148,7 +148,6 @@ pub struct FetchSessions {
 #[derive(Default)]
 struct Sessions {
     by_id: HashMap<i32, Arc<Mutex<Session>>>,
-    last_id: i32,
 }
 
 impl FetchSessions {
@@ -254,15 +253,18 @@ impl FetchSessions {
         for wanted in wanted {
             session.put(wanted.clone().into_owned());
         }
-        loop {
-            sessions.last_id = sessions.last_id.checked_add(1).unwrap_or(1);
-            if !sessions.by_id.contains_key(&sessions.last_id) {
-                break;
+        // Chance, as in Kafka: a client that goes on with its session after a restart must not meet somebody else's, whose
+        // partitions are at other offsets.
+        let mut chance = crate::controller::random();
+        let id = loop {
+            let id = (chance() >> 33) as i32;
+            if id != 0 && !sessions.by_id.contains_key(&id) {
+                break id;
             }
-        }
+        };
         let session = Arc::new(Mutex::new(session));
-        sessions.by_id.insert(sessions.last_id, session.clone());
-        Some((sessions.last_id, session))
+        sessions.by_id.insert(id, session.clone());
+        Some((id, session))
     }
 }
 
@@ -369,6 +371,16 @@ mod tests {
         assert_eq!(error(request(id, 1, &[]), 13), Some(ErrorCode::FetchSessionTopicIdError));
         assert!(sessions.context(&request(id, FINAL_EPOCH, &[0]), 12, 0).unwrap().session.is_none());
         assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn ids_of_one_process_do_not_fit_the_sessions_of_the_next() {
+        let ids = || {
+            let sessions = FetchSessions::new(10, 0);
+            [(); 5].map(|()| open(&sessions))
+        };
+        let (before, after) = (ids(), ids());
+        assert!(before.iter().all(|id| *id > 0 && !after.contains(id)), "{before:?} {after:?}");
     }
 
     #[test]
