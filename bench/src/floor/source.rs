@@ -1,4 +1,6 @@
 //! The floor of consuming: answer every Fetch from one file, the head with `send`, the records with `sendfile`.
+//!
+//! The next answer begins where the last batch that this one cut off begins, which is where a consumer goes on.
 
 use super::{Fields, accept, frame_length, read};
 use crate::Outcome;
@@ -7,6 +9,7 @@ use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -20,10 +23,13 @@ pub fn run(mut options: Options) -> Outcome<()> {
     options.end()?;
     let file = Arc::new(File::open(file)?);
     let size = file.metadata()?.len();
-    Ok(accept(port, |stream| serve(stream, file.clone(), size))?)
+    let mut start = [0; 12];
+    file.read_exact_at(&mut start, 0)?;
+    let batch = 12 + u64::from(u32::from_be_bytes([start[8], start[9], start[10], start[11]]));
+    Ok(accept(port, |stream| serve(stream, file.clone(), size, batch))?)
 }
 
-async fn serve(mut stream: TcpStream, file: Arc<File>, size: u64) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, file: Arc<File>, size: u64, batch: u64) -> io::Result<()> {
     let mut buffer = [0; BUFFER];
     let (mut end, mut position, mut head) = (0, 0, Vec::new());
     loop {
@@ -50,6 +56,7 @@ async fn serve(mut stream: TcpStream, file: Arc<File>, size: u64) -> io::Result<
                 })
                 .await? as u64;
             }
+            position -= wanted % batch;
         }
         buffer.copy_within(start..end, 0);
         end -= start;
