@@ -119,11 +119,11 @@ mod tests {
     }
 
     fn topic() -> MetadataRecord<'static> {
-        MetadataRecord::TopicRecord(TopicRecord { name: "t".into(), topic_id: ID, ..Default::default() })
+        MetadataRecord::Topic(TopicRecord { name: "t".into(), topic_id: ID, ..Default::default() })
     }
 
     fn partition(id: i32, replicas: Vec<i32>) -> MetadataRecord<'static> {
-        MetadataRecord::PartitionRecord(PartitionRecord {
+        MetadataRecord::Partition(PartitionRecord {
             partition_id: id,
             topic_id: ID,
             leader: replicas[0],
@@ -159,9 +159,9 @@ mod tests {
         let mut image = Image::default();
         apply(&mut image, vec![topic(), partition(0, vec![1, 2])]);
         let change = PartitionChangeRecord { partition_id: 0, topic_id: ID, leader: 2, ..Default::default() };
-        let delta = apply(&mut image, vec![MetadataRecord::PartitionChangeRecord(change)]);
+        let delta = apply(&mut image, vec![MetadataRecord::PartitionChange(change)]);
         assert_eq!(roles(&reconcile(&image, &delta, 1)), [(0, Role::Follower { leader: 2, epoch: 4 })]);
-        let delta = apply(&mut image, vec![MetadataRecord::RemoveTopicRecord(RemoveTopicRecord { topic_id: ID })]);
+        let delta = apply(&mut image, vec![MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: ID })]);
         let commands = reconcile(&image, &delta, 1);
         assert!(matches!(&commands[..], [Command::Drop { partition: 0, .. }, Command::Forget { .. }]), "{commands:?}");
         assert!(matches!(&reconcile(&image, &delta, 3)[..], [Command::Forget { .. }]));
@@ -172,7 +172,7 @@ mod tests {
         let mut image = Image::default();
         apply(&mut image, vec![topic(), partition(0, vec![1])]);
         let set = |kind: i8, name: &str| {
-            MetadataRecord::ConfigRecord(ConfigRecord {
+            MetadataRecord::Config(ConfigRecord {
                 resource_type: kind,
                 resource_name: name.to_owned().into(),
                 name: "x".into(),
