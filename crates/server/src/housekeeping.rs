@@ -4,11 +4,12 @@
 use crate::log_dirs::{Dir, LogDirs};
 use crate::node::Node;
 use crate::partitions::Cell;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use storage::{Checkpoint, Offsets};
+use storage::{Checkpoint, Fault, Offsets};
 use tracing::{error, info, warn};
 use wire::Uuid;
 
@@ -84,7 +85,8 @@ impl Housekeeping {
         }
     }
 
-    /// Takes a directory offline, loudly and once; its partitions answer with KAFKA_STORAGE_ERROR from now on.
+    /// Takes a directory offline, loudly and once; its partitions answer with KAFKA_STORAGE_ERROR from now on. Not to be
+    /// called with a partition locked.
     pub fn log_dir_failed(&self, node: &Arc<Node>, path: &Path, fault: &dyn std::fmt::Display) {
         let Some(dir) = self.dirs.by_path(path) else {
             error!(dir = %path.display(), error = %fault, "a directory failed");
@@ -94,6 +96,13 @@ impl Housekeeping {
             return;
         }
         error!(dir = %path.display(), error = %fault, "the log directory failed and is offline: its partitions are not served");
+        // What is in the same directory is no better off: none of it may be served as if it were whole.
+        let offline = Fault::new("use", path, &io::Error::other("the log directory is offline"));
+        for cell in node.partitions.table().cells().filter(|cell| cell.log_dir == path) {
+            let mut partition = cell.lock();
+            partition.log_mut().fail(offline.clone());
+            partition.fail();
+        }
         if self.dirs.all_offline() || path == node.config.metadata_log_dir {
             error!("no log directory that the node can work with is left: it stops");
             node.fail();
@@ -163,7 +172,7 @@ impl Housekeeping {
         }
     }
 
-    fn each(&self, node: &Arc<Node>, job: impl Fn(&Cell) -> Result<(), storage::Fault>) {
+    fn each(&self, node: &Arc<Node>, job: impl Fn(&Cell) -> Result<(), Fault>) {
         for cell in node.partitions.table().cells() {
             if let Err(fault) = job(cell) {
                 node.log_dir_failed(&cell.log_dir, &fault);
@@ -251,7 +260,7 @@ struct Written {
     high_watermarks: u64,
 }
 
-fn clean(cell: &Cell, now_ms: i64) -> Result<(), storage::Fault> {
+fn clean(cell: &Cell, now_ms: i64) -> Result<(), Fault> {
     let mut partition = cell.lock();
     let high_watermark = partition.high_watermark();
     partition.log_mut().roll_if_due(now_ms)?;
