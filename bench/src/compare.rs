@@ -7,7 +7,7 @@ use crate::options::Options;
 use crate::process::{Process, machine};
 use crate::server::{Broker, Folder, Server, floor};
 use crate::stats::{digits, median, range};
-use crate::syscalls::Count;
+use crate::syscalls::{Calls, Count};
 use crate::workload::{ALL, Kind, STORED_BATCH_BYTES, STORED_PARTITION_BYTES, STORED_RECORD_BYTES, Until, Workload};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -61,7 +61,8 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(workload: &Workload, done: &Done, cpu_seconds: f64) -> Figures {
+    fn of(workload: &Workload, measured: &Measured) -> Figures {
+        let Measured { done, cpu_seconds, .. } = measured;
         let seconds = done.elapsed.as_secs_f64();
         Figures {
             cpu: match workload.by_volume {
@@ -75,6 +76,13 @@ impl Figures {
             requests_per_second: done.requests as f64 / seconds,
         }
     }
+}
+
+/// What came of a load, the server's CPU seconds, and its system calls if they were to be counted.
+struct Measured {
+    done: Done,
+    cpu_seconds: f64,
+    calls: Option<Calls>,
 }
 
 struct Bench {
@@ -106,8 +114,7 @@ pub fn run(mut options: Options) -> Outcome<()> {
         for (at, workload) in workloads.iter().enumerate() {
             let mut line = format!("round {}/{rounds} {:14}", round + 1, workload.name);
             for who in bench.turns(round) {
-                let (done, cpu, _) = bench.measure(workload, who, round, false)?;
-                let figures = Figures::of(workload, &done, cpu);
+                let figures = Figures::of(workload, &bench.measure(workload, who, round, false)?);
                 write!(line, "  {} {} p99 {} ms", who.name(), digits(figures.cpu), digits(figures.p99_ms))?;
                 got.entry((at, who)).or_default().push(figures);
             }
@@ -142,14 +149,8 @@ impl Bench {
         turns
     }
 
-    /// Puts the workload on a server: what came of it, the server's CPU seconds, and its calls if they were to be counted.
-    fn measure(
-        &mut self,
-        workload: &Workload,
-        who: Who,
-        round: usize,
-        counted: bool,
-    ) -> Outcome<(Done, f64, Option<Vec<(String, u64)>>)> {
+    /// Puts the workload on a server.
+    fn measure(&mut self, workload: &Workload, who: Who, round: usize, counted: bool) -> Outcome<Measured> {
         // What earlier turns wrote is not to be written back during this one.
         rustix::fs::sync();
         if workload.is_fetch() {
@@ -259,16 +260,10 @@ fn fill(address: SocketAddr, topic: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn put(
-    workload: &Workload,
-    address: SocketAddr,
-    process: Process,
-    topic: &str,
-    counted: bool,
-) -> Outcome<(Done, f64, Option<Vec<(String, u64)>>)> {
+fn put(workload: &Workload, address: SocketAddr, process: Process, topic: &str, counted: bool) -> Outcome<Measured> {
     let begin = || Ok((counted.then(|| Count::begin(process)).flatten(), process.cpu_seconds()?));
     let (done, (count, before)) = load::run(workload, address, topic, begin)?;
-    Ok((done, process.cpu_seconds()? - before, count.and_then(Count::end)))
+    Ok(Measured { done, cpu_seconds: process.cpu_seconds()? - before, calls: count.and_then(Count::end) })
 }
 
 /// Makes topics and deletes them, for records in the metadata log.
@@ -350,7 +345,7 @@ fn count(bench: &mut Bench, workloads: &[Workload], round: usize) -> Outcome<()>
     println!("\nSystem calls a request (a record), counted in a round of its own.\n");
     for workload in workloads {
         for who in bench.turns(0) {
-            let (done, _, calls) = bench.measure(workload, who, round, true)?;
+            let Measured { done, calls, .. } = bench.measure(workload, who, round, true)?;
             let Some(calls) = calls else {
                 println!("perf stat cannot count here: it is not installed, or not allowed to");
                 return Ok(());
@@ -377,8 +372,7 @@ pub fn drive(mut options: Options) -> Outcome<()> {
         true => fill(address, &topic)?,
         false => create_topic(&mut connect(address)?, &topic, workload.partitions as i32)?,
     }
-    let (done, cpu, _) = put(&workload, address, process, &topic, false)?;
-    let figures = Figures::of(&workload, &done, cpu);
+    let figures = Figures::of(&workload, &put(&workload, address, process, &topic, false)?);
     println!(
         "{}: CPU {} {}, p50 {} p99 {} p99.9 {} ms, {} MB/s, {} requests/s",
         workload.name,

@@ -21,6 +21,9 @@ const EVENTS: &[&str] = &[
     "syscalls:sys_enter_futex",
 ];
 
+/// Calls by name; all of them first, under "all".
+pub type Calls = Vec<(String, u64)>;
+
 /// A count under way.
 pub struct Count(Child);
 
@@ -40,8 +43,8 @@ impl Count {
         }
     }
 
-    /// Ends it; the calls by name, all of them first, under "all".
-    pub fn end(self) -> Option<Vec<(String, u64)>> {
+    /// Ends it.
+    pub fn end(self) -> Option<Calls> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::INT).ok()?;
         let said = self.0.wait_with_output().ok()?;
