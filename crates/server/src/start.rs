@@ -33,6 +33,8 @@ use wire::Uuid;
 
 /// Descriptors kept for connections and everything that is not a log.
 const RESERVED_FDS: u64 = 512;
+/// Threads for syncs, write-back and reads that wait for the disk; more would only make it seek.
+const BLOCKING_THREADS: usize = 32;
 /// How long clients' open requests may take once the node stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often idle connections and overdue frames are looked for.
@@ -49,10 +51,11 @@ pub fn main(args: StartArgs) -> ExitCode {
         Ok(config) => config,
         Err(e) => return refuse(&e),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return refuse(&e),
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build() {
+            Ok(runtime) => runtime,
+            Err(e) => return refuse(&e),
+        };
     let code = runtime.block_on(async {
         match run(config, started).await {
             Ok(Stop::Failed) => ExitCode::FAILURE,

@@ -109,6 +109,7 @@ enum Pause {
 /// Serves a connection until it closes.
 pub async fn serve(node: Arc<Node>, mut stream: TcpStream, peer: Peer, registered: Registered) {
     let mut size = CHUNK;
+    let mut turns = 0;
     let close = loop {
         if let Err(e) = stream.readable().await {
             break Close::Io(e);
@@ -117,7 +118,7 @@ pub async fn serve(node: Arc<Node>, mut stream: TcpStream, peer: Peer, registere
             Ok(work) => work,
             Err(e) => break Close::Io(e),
         };
-        let result = busy(&node, &mut stream, &peer, &registered, &mut work).await;
+        let result = busy(&node, &mut stream, &peer, &registered, &mut work, &mut turns).await;
         // A connection that had a large frame will have another: it starts with a buffer of that size next time.
         size = work.size();
         node.works.put(work);
@@ -138,13 +139,13 @@ async fn busy(
     peer: &Peer,
     registered: &Registered,
     work: &mut Work,
+    turns: &mut u32,
 ) -> Result<Pause, Close> {
     let limit = node.config.socket_request_max_bytes;
     let vitals = &registered.vitals;
-    let mut turns = 0;
     loop {
-        turns += 1;
-        if turns % TURNS == 0 {
+        *turns = turns.wrapping_add(1);
+        if turns.is_multiple_of(TURNS) {
             yield_now().await;
         }
         match read(stream, &mut work.chunk[work.end..]).await? {
@@ -172,7 +173,7 @@ async fn busy(
             commit(node, stream, peer, registered, work).await?;
         }
         if !work.out.bytes().is_empty() {
-            output::flush(stream, &mut work.out).await?;
+            output::flush(node, stream, &mut work.out).await?;
         }
         if work.start == work.end {
             vitals.moved();
@@ -205,7 +206,7 @@ async fn handle(
         commit(node, stream, peer, registered, work).await?;
     }
     if api::may_wait(key) && !work.out.bytes().is_empty() {
-        output::flush(stream, &mut work.out).await?;
+        output::flush(node, stream, &mut work.out).await?;
     }
     let bytes = &work.chunk[frame];
     let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
@@ -226,7 +227,7 @@ async fn commit(
     let waits = produce::append(node, &mut work.chunk, &mut work.produce);
     if let Some(wait) = waits {
         if !work.out.bytes().is_empty() {
-            output::flush(stream, &mut work.out).await?;
+            output::flush(node, stream, &mut work.out).await?;
         }
         registered.vitals.waiting(true);
         produce::acknowledged(wait, &mut work.produce).await;

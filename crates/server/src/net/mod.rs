@@ -3,6 +3,6 @@
 pub mod buffers;
 pub mod connection;
 pub mod listener;
-mod output;
+pub mod output;
 pub mod vitals;
 pub mod works;

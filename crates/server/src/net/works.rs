@@ -64,6 +64,11 @@ impl Works {
         Ok((self.chunks.take(size)?, permit))
     }
 
+    /// A chunk of [`CHUNK`] bytes, for a moment.
+    pub fn small(&self) -> io::Result<Chunk> {
+        self.chunks.take(CHUNK)
+    }
+
     pub fn put_chunk(&self, chunk: Chunk) {
         self.chunks.put(chunk);
     }
