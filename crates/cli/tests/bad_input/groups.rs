@@ -1,5 +1,7 @@
 //! Groups: sizes, ids and metadata beyond reason.
 
+use std::time::{Duration, Instant};
+
 use wire::messages::*;
 
 use crate::harness::{Broker, Client, name_of, unique};
@@ -7,10 +9,10 @@ use crate::harness::{Broker, Client, name_of, unique};
 /// The coordinator of a new broker may take a moment.
 fn ready(client: &mut Client, group: &str) {
     let request = FindCoordinatorRequest { key: group.into(), key_type: 0, ..Default::default() };
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while client.call(3, &request, |r| r.error_code) != 0 || commit(client, group, "") != "NONE" {
         assert!(started.elapsed().as_secs() < 60, "no coordinator");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -169,8 +171,19 @@ fn a_group_with_a_size_limit_turns_the_next_member_away() {
     assert_eq!(ask(&mut members[0], &first).0, "NONE");
     let (error, second) = ask(&mut members[1], "");
     assert_eq!(error, "MEMBER_ID_REQUIRED");
-    // The second waits for the first to join again; with both in, the group is full.
+    // The second waits for the first to join again; with both in, the group is full. The first must come after the
+    // second, or the group is complete without it.
     members[1].send(5, &join(&group, &second, 10_000, 1));
+    let heartbeat = HeartbeatRequest {
+        group_id: group.as_str().into(),
+        generation_id: 1,
+        member_id: first.as_str().into(),
+        ..Default::default()
+    };
+    let deadline = Instant::now() + Duration::from_secs(9);
+    while members[0].call(3, &heartbeat, |r| name_of(r.error_code)) != "REBALANCE_IN_PROGRESS" {
+        assert!(Instant::now() < deadline, "the second member's join never reached the group");
+    }
     assert_eq!(ask(&mut members[0], &first).0, "NONE");
     members[1].answer();
     assert_eq!(ask(&mut members[2], "").0, "GROUP_MAX_SIZE_REACHED");
