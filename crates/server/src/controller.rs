@@ -4,6 +4,7 @@
 //! It is a thread of its own because each step may wait for the disk. A fault of the metadata log ends the node: it could
 //! acknowledge nothing any more.
 
+use crate::chance::random;
 use crate::node::Node;
 use metadata::controller::{
     AlterConfigsReply, Command, ConfigChanges, CreatePartitionsReply, CreateTopicsReply, DeletedTopic, MorePartitions,
@@ -11,7 +12,6 @@ use metadata::controller::{
 };
 use metadata::quorum::{MetadataNode, SnapshotId};
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 use storage::Fault;
@@ -182,16 +182,4 @@ fn step(
         warn!(error = %fault, "old files of the metadata log could not be removed");
     }
     Ok(goes_on)
-}
-
-/// Chance for placements and ids: the hasher's keys come from the system's randomness.
-pub fn random() -> impl FnMut() -> u64 {
-    let state = RandomState::new();
-    let mut count = 0_u64;
-    move || {
-        count += 1;
-        let mut hasher = state.build_hasher();
-        hasher.write_u64(count);
-        hasher.finish()
-    }
 }

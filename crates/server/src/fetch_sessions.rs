@@ -255,7 +255,7 @@ impl FetchSessions {
         }
         // Chance, as in Kafka: a client that goes on with its session after a restart must not meet somebody else's, whose
         // partitions are at other offsets.
-        let mut chance = crate::controller::random();
+        let mut chance = crate::chance::random();
         let id = loop {
             let id = (chance() >> 33) as i32;
             if id != 0 && !sessions.by_id.contains_key(&id) {

@@ -1,6 +1,7 @@
 //! What has to be done now and then, on one thread of its own: retention, rolls by time, checkpoints, syncs that are due,
 //! and the deletion of files whose time has come.
 
+use crate::chance;
 use crate::log_dirs::{Dir, LogDirs};
 use crate::node::Node;
 use crate::partitions::Cell;
@@ -11,7 +12,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use storage::{Checkpoint, Fault, Offsets};
 use tracing::{error, info, warn};
-use wire::Uuid;
 
 /// A partition that nobody used for this long gives back what only a busy one needs.
 const REST: Duration = Duration::from_secs(60);
@@ -77,9 +77,7 @@ impl Housekeeping {
     /// Renames a deleted partition's directory and removes it `delay_ms` later.
     pub fn delete_partition(&self, node: &Arc<Node>, cell: &Cell, topic: &str, index: i32, delay_ms: i64) {
         let Some(dir) = self.dirs.by_path(&cell.log_dir) else { return };
-        let mut random = crate::controller::random();
-        let unique = Uuid::from_u128((u128::from(random()) << 64) | u128::from(random()));
-        match dir.mark_deleted(topic, index, unique) {
+        match dir.mark_deleted(topic, index, chance::uuid()) {
             Ok(path) => self.asked().doomed.push((node.clock.now_ms() + delay_ms, dir.clone(), path)),
             Err(fault) => node.log_dir_failed(&cell.log_dir, &fault),
         }

@@ -8,6 +8,7 @@
 
 mod api;
 mod auto_create;
+mod chance;
 mod clock;
 mod cold_reads;
 pub mod config;

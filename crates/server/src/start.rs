@@ -4,9 +4,10 @@
 //! partitions' logs; only then is anything written. Register, unfence, accept. Down: stop accepting, hand over, drain,
 //! close the logs, leave the marks of a clean shutdown; each step has a deadline.
 
+use crate::chance;
 use crate::clock::Clock;
 use crate::config::{self, BrokerConfig};
-use crate::controller::{self, random};
+use crate::controller;
 use crate::housekeeping::Housekeeping;
 use crate::log_dirs::{LogDirs, OpenedLog};
 use crate::net::listener;
@@ -279,12 +280,11 @@ fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) 
         )
         .into());
     }
-    let mut random = random();
-    let mut uuid = || Uuid::from_u128((u128::from(random()) << 64) | u128::from(random()));
     let is_new = cluster_id.is_none();
-    let cluster_id = cluster_id.unwrap_or_else(|| uuid().to_string());
+    let cluster_id = cluster_id.unwrap_or_else(|| chance::uuid().to_string());
     let now_ms = Clock.now_ms();
-    let ids: Vec<Uuid> = dirs.iter().map(|d| d.meta().and_then(|m| m.directory_id).unwrap_or_else(&mut uuid)).collect();
+    let ids: Vec<Uuid> =
+        dirs.iter().map(|d| d.meta().and_then(|m| m.directory_id).unwrap_or_else(chance::uuid)).collect();
     let at = dirs.iter().position(|d| d.path() == config.metadata_log_dir).unwrap_or(0);
     if is_new {
         let voter = Voter { id: config.node_id, directory_id: ids[at], endpoints: Vec::new() };
@@ -374,8 +374,7 @@ fn open_logs(dirs: &Arc<LogDirs>, config: &BrokerConfig, image: &Image, now_ms: 
 
 /// Makes this node known to the cluster and ready to lead.
 async fn register(node: &Arc<Node>, log_dirs: Vec<Uuid>, previous_broker_epoch: i64) -> Result<(), Failure> {
-    let mut random = random();
-    let incarnation_id = Uuid::from_u128((u128::from(random()) << 64) | u128::from(random()));
+    let incarnation_id = chance::uuid();
     let config = &node.config;
     let features: Vec<SupportedFeature> = features::SUPPORTED
         .iter()
