@@ -10,6 +10,7 @@ use std::process::Command;
 const ARROWS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("wire-differential", &[]),
+    ("testkit", &[]),
     ("storage", &["wire"]),
     ("replication", &["wire", "storage"]),
     ("metadata", &["wire", "storage"]),

@@ -8,7 +8,7 @@
 
 use std::fmt::{Debug, Write as _};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ fn port() -> u16 {
         let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("groups");
         // What the run before this one left.
         let _ = std::fs::remove_dir_all(&folder);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = testkit::free_port();
         let setting = |name: &str, value: String| (name.to_owned(), value);
         let overrides = vec![
             setting("listeners", format!("PLAINTEXT://localhost:{port}")),

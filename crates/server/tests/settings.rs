@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)] // clippy sees tests only where they are marked as such, not their helpers
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ fn broker() -> &'static Broker {
         let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("settings");
         // What the run before this one left.
         let _ = std::fs::remove_dir_all(&folder);
-        let (port, metrics_port) = (free_port(), free_port());
+        let (port, metrics_port) = (testkit::free_port(), testkit::free_port());
         let setting = |name: &str, value: String| (name.to_owned(), value);
         let overrides = vec![
             setting("listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
@@ -58,10 +58,6 @@ fn broker() -> &'static Broker {
         }
         Broker { port, metrics_port }
     })
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Sends a request and hands the answer to `look`.

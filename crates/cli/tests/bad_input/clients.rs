@@ -1,10 +1,12 @@
 //! Fetch and ListOffsets from peers that claim to be what they are not, or ask for what cannot be.
 
+use wire::codec::{Decoder, Message};
 use wire::messages::*;
 use wire::records::Codec;
+use wire::{ApiKey, header};
 
 use crate::batches::batch;
-use crate::harness::{Broker, Client, name_of, unique};
+use crate::harness::{Answer, Broker, Client, name_of, unique};
 
 fn prepared() -> (Broker, Client, String) {
     let broker = Broker::start();
@@ -145,4 +147,34 @@ fn thousands_of_sessions_are_bounded_in_memory() {
         client.answer();
     }
     broker.is_well();
+}
+
+/// librdkafka 2.16 reads uninitialized memory where a leader hint names leader -1, and its consumers then stand still.
+#[test]
+fn a_fetch_that_waits_while_the_broker_stops_is_told_of_no_leader_that_is_not_there() {
+    let (broker, mut client, topic) = prepared();
+    let named = metadata_request::MetadataRequestTopic { name: Some(topic.as_str().into()), ..Default::default() };
+    let named = MetadataRequest { topics: Some(vec![named].into()), ..Default::default() };
+    let topic_id = client.call(12, &named, |r| r.topics.first().unwrap().topic_id);
+    let mut waiting = fetch(&topic, 10);
+    (waiting.max_wait_ms, waiting.min_bytes) = (i32::MAX, i32::MAX);
+    let mut topics = waiting.topics.to_vec();
+    (topics[0].topic, topics[0].topic_id) = (Default::default(), topic_id);
+    waiting.topics = topics.into();
+
+    // Both arrive together, so once the first is answered the broker has the second.
+    let frames = [client.encode(12, &named), client.encode(17, &waiting)];
+    let framed = |f: &Vec<u8>| [(f.len() as i32).to_be_bytes().as_slice(), f].concat();
+    client.send_bytes(&frames.iter().map(framed).collect::<Vec<_>>().concat());
+    assert!(matches!(client.answer(), Answer::Frame(_)));
+    broker.ask_to_stop();
+    let Answer::Frame(frame) = client.answer() else { panic!("the waiting fetch got no answer") };
+    let (_, body) = header::parse_response_header(&frame, ApiKey::Fetch, 17).unwrap();
+    let response = FetchResponse::decode(&mut Decoder::new(&frame[body..]), 17).unwrap();
+    let topic = response.responses.first().unwrap();
+    let partition = topic.partitions.first().unwrap();
+    assert_eq!(name_of(partition.error_code), "NOT_LEADER_OR_FOLLOWER");
+    assert_eq!(partition.current_leader, Default::default(), "a leader was named");
+    assert!(response.node_endpoints.is_empty(), "and where it is");
+    broker.has_stopped();
 }

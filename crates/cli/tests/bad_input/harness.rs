@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -25,6 +25,7 @@ pub struct Broker {
     bystander: Client,
     memory_before: f64,
     pub growth_mib: f64,
+    stopped: bool,
 }
 
 impl Broker {
@@ -36,10 +37,17 @@ impl Broker {
     pub fn with(settings: &[(&str, &str)]) -> Broker {
         if let Ok(address) = std::env::var("BAD_INPUT_BROKER") {
             let bystander = Client::connect(&address);
-            return Broker { address, process: None, bystander, memory_before: 0.0, growth_mib: f64::MAX };
+            return Broker {
+                address,
+                process: None,
+                bystander,
+                memory_before: 0.0,
+                growth_mib: f64::MAX,
+                stopped: false,
+            };
         }
         let folder = tempfile::Builder::new().prefix("bad-input-").tempdir().unwrap();
-        let port = free_port();
+        let port = testkit::free_port();
         let address = format!("127.0.0.1:{port}");
         let properties = folder.path().join("server.properties");
         let data = folder.path().join("data").display().to_string();
@@ -72,7 +80,14 @@ impl Broker {
         let mut bystander = Client::connect(&address);
         assert!(bystander.is_served());
         let memory_before = resident_mib(child.id());
-        Broker { address, process: Some((child, folder)), bystander, memory_before, growth_mib: GROWTH_MIB }
+        Broker {
+            address,
+            process: Some((child, folder)),
+            bystander,
+            memory_before,
+            growth_mib: GROWTH_MIB,
+            stopped: false,
+        }
     }
 
     pub fn connect(&self) -> Client {
@@ -91,6 +106,28 @@ impl Broker {
         assert!(growth < self.growth_mib, "resident memory grew by {growth:.0} MiB, allowed: {} MiB", self.growth_mib);
     }
 
+    /// Asks the broker to end, as `kill` does, while clients are connected.
+    pub fn ask_to_stop(&self) {
+        let (child, _) = self.process.as_ref().expect("a broker of one's own");
+        let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Waits until the broker has ended in order.
+    pub fn has_stopped(mut self) {
+        self.stopped = true;
+        let (child, folder) = self.process.as_mut().expect("a broker of one's own");
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "the broker ended with {status}: {}", said(folder.path()));
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "the broker does not end: {}", said(folder.path()));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// The folder with the broker's data; none where the broker is somebody else's.
     pub fn data(&self) -> Option<PathBuf> {
         self.process.as_ref().map(|(_, folder)| folder.path().join("data"))
@@ -99,7 +136,7 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.stopped {
             self.is_well();
         }
         if let Some((child, folder)) = &mut self.process {
@@ -116,18 +153,6 @@ fn said(folder: &Path) -> String {
     let output = fs::read_to_string(folder.join("output")).unwrap_or_default();
     let from = output.char_indices().rev().nth(3000).map_or(0, |(at, _)| at);
     output[from..].to_owned()
-}
-
-/// Below the range from which outgoing connections take theirs; each process of tests begins elsewhere.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = 15000 + ((std::process::id() as u16).wrapping_mul(61).wrapping_add(step)) % 5000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 fn resident_mib(process: u32) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ pub struct Broker {
 impl Broker {
     pub fn start() -> Broker {
         let folder = tempfile::Builder::new().prefix("tools-").tempdir().unwrap();
-        let address = format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
+        let address = format!("127.0.0.1:{}", testkit::free_port());
         let lines = format!(
             "listeners=PLAINTEXT://{address}\nlog.dirs={}\noffsets.topic.num.partitions=1\n\
              group.initial.rebalance.delay.ms=0\nnum.partitions=2\n",

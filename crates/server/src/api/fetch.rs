@@ -247,9 +247,9 @@ fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Re
     let mut hinted = false;
     let mut entries = context.wanted.iter().zip(fetched).zip(included).filter(|(_, i)| *i).map(|(e, _)| e).peekable();
     while let Some((wanted, fetched)) = entries.next() {
-        let hint = matches!(fetched.error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch);
-        hinted |= hint;
-        partitions.push(partition_answer(cx, wanted, fetched, hint));
+        let leader = leader_hint(cx.node, wanted.id, wanted.partition, fetched.error);
+        hinted |= leader.is_some();
+        partitions.push(partition_answer(wanted, fetched, leader));
         let ends = entries.peek().is_none_or(|(next, _)| next.name != wanted.name || next.id != wanted.id);
         if ends {
             responses.push(FetchableTopicResponse {
@@ -268,8 +268,7 @@ fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Re
     })
 }
 
-fn partition_answer<'a>(cx: &Cx<'_>, wanted: &Wanted<'_>, fetched: Fetched, hint: bool) -> PartitionData<'a> {
-    let leader = hint.then(|| leader_hint(cx.node, wanted.id, wanted.partition)).flatten();
+fn partition_answer<'a>(wanted: &Wanted<'_>, fetched: Fetched, leader: Option<(i32, i32)>) -> PartitionData<'a> {
     PartitionData {
         partition_index: wanted.partition,
         error_code: fetched.error.code(),

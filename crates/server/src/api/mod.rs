@@ -202,11 +202,17 @@ pub async fn in_time<T>(timeout_ms: i32, asked: impl Future<Output = Result<T, E
     }
 }
 
-/// The leader and its epoch as the cluster's state has them (KIP-951).
-pub fn leader_hint(node: &Node, topic: Uuid, partition: i32) -> Option<(i32, i32)> {
+/// The leader and its epoch, where naming them helps a client that was refused with `error` (KIP-951). `None` when nobody
+/// leads: librdkafka reserves a place for every leader it is told, and leaves that of leader -1 uninitialized. `None` too
+/// when the cluster's state still has this node, which no longer leads: that would send the client back here.
+pub fn leader_hint(node: &Node, topic: Uuid, partition: i32, error: ErrorCode) -> Option<(i32, i32)> {
+    if !matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+        return None;
+    }
     let image = node.image();
     let partition = image.topics.get(topic)?.partition(partition)?;
-    Some((partition.leader, partition.leader_epoch))
+    let back_here = error == ErrorCode::NotLeaderOrFollower && partition.leader == node.config.node_id;
+    (partition.leader >= 0 && !back_here).then_some((partition.leader, partition.leader_epoch))
 }
 
 /// The active brokers as clients of `listener` reach them.

@@ -386,9 +386,11 @@ pub fn answer(node: &Node, listener: &str, buffer: &[u8], staged: &mut Staged, o
             }
             continue;
         }
-        let hinted = request.version >= 10 && batches.any(|b| b.wants_leader());
+        let responses: Vec<_> = topics.iter().map(|t| topic_answer(node, buffer, t, staged)).collect();
+        let mut partitions = responses.iter().flat_map(|t| t.partition_responses.iter());
+        let hinted = request.version >= 10 && partitions.any(|p| p.current_leader != Default::default());
         let response = ProduceResponse {
-            responses: topics.iter().map(|t| topic_answer(node, buffer, t, staged)).collect(),
+            responses: responses.into(),
             throttle_time_ms: 0,
             node_endpoints: if hinted { node_endpoints(node, listener) } else { Default::default() },
         };
@@ -408,15 +410,6 @@ fn topic_answer<'a>(node: &Node, buffer: &'a [u8], topic: &StagedTopic, staged: 
 }
 
 impl StagedBatch {
-    fn leader(&self, node: &Node, topic: &StagedTopic) -> Option<(i32, i32)> {
-        leader_hint(node, topic.topic.as_ref()?.id, self.index).filter(|_| self.wants_leader())
-    }
-
-    /// Whether the client went to the wrong broker, so that naming the right one helps (KIP-951).
-    fn wants_leader(&self) -> bool {
-        matches!(&self.state, State::Refused(r) if r.code == ErrorCode::NotLeaderOrFollower)
-    }
-
     fn answer<'a>(&self, node: &Node, topic: &StagedTopic) -> PartitionProduceResponse<'a> {
         let base = PartitionProduceResponse { index: self.index, ..Default::default() };
         match &self.state {
@@ -439,7 +432,11 @@ impl StagedBatch {
                     })
                     .collect(),
                 base_offset: -1,
-                current_leader: match self.leader(node, topic) {
+                current_leader: match topic
+                    .topic
+                    .as_ref()
+                    .and_then(|t| leader_hint(node, t.id, self.index, refusal.code))
+                {
                     Some((leader_id, leader_epoch)) => LeaderIdAndEpoch { leader_id, leader_epoch },
                     None => LeaderIdAndEpoch::default(),
                 },
