@@ -222,13 +222,11 @@ fn count(context: &Context<'_>, fetched: &[Fetched], cx: &Cx<'_>) {
 }
 
 /// Brings what is not in the page cache there, on the pool for slow reads: `sendfile` on a cold page would hold up
-/// every connection of the reactor. A lone small region is left to the sender, which copies it and knows then.
+/// every connection of the reactor. A small region is left to the sender, which copies it and knows then.
 async fn warm(cx: &Cx<'_>, fetched: &[Fetched]) {
-    let is_region = |f: &&Fetched| matches!(&f.records, Records::File(_));
-    let lone = fetched.iter().filter(is_region).count() == 1;
     for fetched in fetched.iter().filter(|f| !f.hot) {
         if let Records::File(region) = &fetched.records
-            && !(lone && region.length <= COPY_MAX)
+            && region.length > COPY_MAX
         {
             cx.node.cold_reads.warm(region).await;
         }

@@ -11,14 +11,10 @@ use super::works::Large;
 use crate::api::produce::{self, Staged};
 use crate::api::{self, Close};
 use crate::node::Node;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
@@ -26,8 +22,9 @@ use wire::ApiKey;
 use wire::codec::Encoder;
 use wire::header::parse_request_header;
 
-/// After so many reads without a pause a connection lets others have their turn.
-const TURNS: u32 = 16;
+/// After so many reads, or bytes read, without a pause a connection lets others have their turn.
+const TURN_READS: u32 = 64;
+const TURN_BYTES: usize = 4 << 20;
 /// Buffers larger than this are not held on to between reads.
 const KEPT_OUTPUT: usize = 64 << 10;
 
@@ -106,10 +103,31 @@ enum Pause {
     Closed,
 }
 
+/// What a connection did since it last let others have their turn.
+#[derive(Default)]
+struct Turn {
+    reads: u32,
+    bytes: usize,
+}
+
+impl Turn {
+    fn read(&mut self, bytes: usize) {
+        self.reads += 1;
+        self.bytes += bytes;
+    }
+
+    async fn end_if_long(&mut self) {
+        if self.reads >= TURN_READS || self.bytes >= TURN_BYTES {
+            *self = Turn::default();
+            yield_now().await;
+        }
+    }
+}
+
 /// Serves a connection until it closes.
-pub async fn serve(node: Arc<Node>, mut stream: TcpStream, peer: Peer, registered: Registered) {
+pub async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, registered: Registered) {
     let mut size = CHUNK;
-    let mut turns = 0;
+    let mut turn = Turn::default();
     let close = loop {
         if let Err(e) = stream.readable().await {
             break Close::Io(e);
@@ -118,7 +136,7 @@ pub async fn serve(node: Arc<Node>, mut stream: TcpStream, peer: Peer, registere
             Ok(work) => work,
             Err(e) => break Close::Io(e),
         };
-        let result = busy(&node, &mut stream, &peer, &registered, &mut work, &mut turns).await;
+        let result = busy(&node, &stream, &peer, &registered, &mut work, &mut turn).await;
         // A connection that had a large frame will have another: it starts with a buffer of that size next time.
         size = work.size();
         node.works.put(work);
@@ -135,20 +153,17 @@ pub async fn serve(node: Arc<Node>, mut stream: TcpStream, peer: Peer, registere
 /// Reads and answers until nothing is left to read.
 async fn busy(
     node: &Arc<Node>,
-    stream: &mut TcpStream,
+    stream: &TcpStream,
     peer: &Peer,
     registered: &Registered,
     work: &mut Work,
-    turns: &mut u32,
+    turn: &mut Turn,
 ) -> Result<Pause, Close> {
     let limit = node.config.socket_request_max_bytes;
     let vitals = &registered.vitals;
     loop {
-        *turns = turns.wrapping_add(1);
-        if turns.is_multiple_of(TURNS) {
-            yield_now().await;
-        }
-        match read(stream, &mut work.chunk[work.end..]).await? {
+        turn.end_if_long().await;
+        match read(stream, &mut work.chunk[work.end..])? {
             None if work.start == work.end => return Ok(Pause::Idle),
             None => {
                 stream.readable().await?;
@@ -158,6 +173,7 @@ async fn busy(
             Some(0) => return Err(Close::InsideFrame),
             Some(n) => {
                 work.end += n;
+                turn.read(n);
                 vitals.more(n);
             }
         }
@@ -173,7 +189,7 @@ async fn busy(
             commit(node, stream, peer, registered, work).await?;
         }
         if !work.out.bytes().is_empty() {
-            output::flush(node, stream, &mut work.out).await?;
+            flush(node, stream, &mut work.out).await?;
         }
         if work.start == work.end {
             vitals.moved();
@@ -206,7 +222,7 @@ async fn handle(
         commit(node, stream, peer, registered, work).await?;
     }
     if api::may_wait(key) && !work.out.bytes().is_empty() {
-        output::flush(node, stream, &mut work.out).await?;
+        flush(node, stream, &mut work.out).await?;
     }
     let bytes = &work.chunk[frame];
     let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
@@ -227,13 +243,17 @@ async fn commit(
     let waits = produce::append(node, &mut work.chunk, &mut work.produce);
     if let Some(wait) = waits {
         if !work.out.bytes().is_empty() {
-            output::flush(node, stream, &mut work.out).await?;
+            flush(node, stream, &mut work.out).await?;
         }
         registered.vitals.waiting(true);
         produce::acknowledged(wait, &mut work.produce).await;
         registered.vitals.waiting(false);
     }
     produce::answer(node, &peer.listener, &work.chunk, &mut work.produce, &mut work.out)
+}
+
+async fn flush(node: &Node, stream: &TcpStream, out: &mut Encoder) -> io::Result<()> {
+    output::flush(&node.works, &node.cold_reads, stream, out).await
 }
 
 /// Moves the incomplete frame to the front, into a larger buffer where it does not fit: twice the size at a time, as
@@ -253,14 +273,12 @@ async fn make_room(node: &Node, work: &mut Work, need: usize) -> Result<(), Clos
 
 /// What one read brings; `None` when there is nothing.
 ///
-/// `poll_read`, unlike `try_read`, knows that a read that did not fill the buffer emptied the socket, which saves the
-/// system call that would only say so.
-async fn read(stream: &mut TcpStream, into: &mut [u8]) -> io::Result<Option<usize>> {
-    let mut into = ReadBuf::new(into);
-    poll_fn(|cx| match Pin::new(&mut *stream).poll_read(cx, &mut into) {
-        Poll::Ready(Ok(())) => Poll::Ready(Ok(Some(into.filled().len()))),
-        Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
-        Poll::Pending => Poll::Ready(Ok(None)),
-    })
-    .await
+/// Asks the socket even where the last read seems to have emptied it: the answer that left since has woken the client,
+/// whose next request is often there already, and going to sleep for it costs many times the question.
+fn read(stream: &TcpStream, into: &mut [u8]) -> io::Result<Option<usize>> {
+    match stream.try_read(into) {
+        Ok(n) => Ok(Some(n)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(e) => Err(e),
+    }
 }

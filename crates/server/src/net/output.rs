@@ -1,75 +1,142 @@
 //! Writing answers: buffered bytes, with regions of files sent in between by `sendfile`.
+//!
+//! A region's first bytes, up to where a page of the file begins, are copied and leave with the bytes before them:
+//! regions begin where batches do, hardly ever on a page, and one that does not costs `sendfile` a packet more for every
+//! 64 KiB. A small region is copied whole.
 
-use super::buffers::CHUNK;
-use crate::node::Node;
+use super::buffers::{CHUNK, Chunk};
+use super::works::Works;
+use crate::cold_reads::ColdReads;
 use rustix::fs::sendfile;
-use rustix::io::{IoSliceMut, ReadWriteFlags, preadv2};
+use rustix::io::{Errno, IoSliceMut, ReadWriteFlags, preadv2};
 use rustix::net::{SendFlags, send};
 use std::io;
+use std::ops::Range;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use wire::codec::{Encoder, FileRegion};
 
 /// One `sendfile` call never moves more, so that a connection gives way to others.
 const SENDFILE_BYTES: usize = 1 << 20;
-
-/// A lone region up to this size is copied: one that does not begin on a page makes `sendfile` cost more than the copy,
-/// which also leaves with the head of the answer in one call.
-pub const COPY_MAX: u32 = 128 << 10;
-/// Bytes around a lone region that still go with it.
-const AROUND_MAX: usize = PAGE;
+/// Regions up to this size are copied whole: that costs less than a call of `sendfile`.
+pub const COPY_MAX: u32 = 16 << 10;
 const PAGE: usize = 4096;
 
 /// Sends everything in `out`, in order, and clears it.
-pub async fn flush(node: &Node, stream: &TcpStream, out: &mut Encoder) -> io::Result<()> {
-    if let [(position, region)] = out.regions()
-        && region.length <= COPY_MAX
-    {
-        if flush_copied(node, stream, out.bytes().split_at(*position), region).await? {
-            out.clear();
-            return Ok(());
-        }
-        // Not in the page cache: a reactor must not wait for the disk.
-        node.cold_reads.warm(region).await;
-    }
+pub async fn flush(works: &Works, cold_reads: &ColdReads, stream: &TcpStream, out: &mut Encoder) -> io::Result<()> {
+    let bytes = out.bytes();
     let mut from = 0;
+    let mut copies = Copies { works, cold_reads, stream, chunk: None, filled: 0..0 };
     for (position, region) in out.regions() {
-        send_bytes(stream, &out.bytes()[from..*position], true).await?;
-        send_region(stream, region).await?;
+        copies.add(&bytes[from..*position], region).await?;
         from = *position;
+        let first = copies.add_first_of(region).await?;
+        if first < region.length as usize {
+            copies.send(true).await?;
+            send_region(stream, region, first).await?;
+        }
     }
-    send_bytes(stream, &out.bytes()[from..], false).await?;
+    copies.finish(&bytes[from..]).await?;
     out.clear();
     Ok(())
 }
 
-/// Sends an answer with one small region by one call; `false` when that is not possible without waiting for the disk.
-async fn flush_copied(
-    node: &Node,
-    stream: &TcpStream,
-    (head, tail): (&[u8], &[u8]),
-    region: &FileRegion,
-) -> io::Result<bool> {
-    if head.len() > AROUND_MAX || tail.len() > AROUND_MAX {
-        return Ok(false);
-    }
-    let mut chunk = node.works.small()?;
-    let length = region.length as usize;
-    // The copy is cheapest between places that are equally far from the beginning of a page.
-    let at = AROUND_MAX + (region.position % PAGE as u64) as usize;
-    let into = &mut [IoSliceMut::new(&mut chunk[at..at + length])];
-    let whole = preadv2(&region.file, into, region.position, ReadWriteFlags::NOWAIT) == Ok(length);
-    if whole {
-        let (start, end) = (at - head.len(), at + length + tail.len());
-        chunk[start..at].copy_from_slice(head);
-        chunk[at + length..end].copy_from_slice(tail);
-        send_bytes(stream, &chunk[start..end], false).await?;
-    }
-    node.works.put_chunk(chunk);
-    Ok(whole)
+/// What leaves with the next call of `send`: bytes between regions, and what is copied of regions.
+struct Copies<'a> {
+    works: &'a Works,
+    cold_reads: &'a ColdReads,
+    stream: &'a TcpStream,
+    /// Given back while a region goes by `sendfile`, which may take as long as the client likes.
+    chunk: Option<Chunk>,
+    filled: Range<usize>,
 }
 
-const _: () = assert!(COPY_MAX as usize + 2 * AROUND_MAX + PAGE <= CHUNK);
+impl Copies<'_> {
+    /// Adds bytes, after which a part of `region` comes; more than fit are sent from where they are.
+    async fn add(&mut self, bytes: &[u8], region: &FileRegion) -> io::Result<()> {
+        let room = CHUNK - self.filled.end;
+        if bytes.len() + COPY_MAX as usize + PAGE > room {
+            self.send(true).await?;
+            return send_bytes(self.stream, bytes, true).await;
+        }
+        let start = self.filled.end;
+        let chunk = self.chunk()?;
+        chunk[start..start + bytes.len()].copy_from_slice(bytes);
+        self.filled.end += bytes.len();
+        if start == 0 {
+            // The copy is cheapest between places that are equally far from the beginning of a page.
+            let shift = (region.position as usize).wrapping_sub(bytes.len()) % PAGE;
+            self.chunk()?.copy_within(..bytes.len(), shift);
+            self.filled = shift..shift + bytes.len();
+        }
+        Ok(())
+    }
+
+    /// Copies what of the region does not go by `sendfile`; says how much that is.
+    async fn add_first_of(&mut self, region: &FileRegion) -> io::Result<usize> {
+        let length = region.length as usize;
+        let to_page = region.position.next_multiple_of(PAGE as u64) - region.position;
+        let want = if region.length <= COPY_MAX { length } else { to_page as usize };
+        if want == 0 {
+            return Ok(0);
+        }
+        let (cold_reads, at) = (self.cold_reads, self.filled.end);
+        let into = &mut self.chunk()?[at..at + want];
+        let mut flags = ReadWriteFlags::NOWAIT;
+        loop {
+            match preadv2(&region.file, &mut [IoSliceMut::new(into)], region.position, flags) {
+                Ok(n) if n == want => break,
+                // Not in the page cache: a reactor must not wait for the disk.
+                Ok(1..) | Err(Errno::AGAIN) if flags == ReadWriteFlags::NOWAIT => {
+                    cold_reads.warm(region).await;
+                    flags = ReadWriteFlags::empty();
+                }
+                Ok(_) => return Err(truncated()),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.filled.end += want;
+        Ok(want)
+    }
+
+    fn chunk(&mut self) -> io::Result<&mut Chunk> {
+        let chunk = match self.chunk.take() {
+            Some(chunk) => chunk,
+            None => self.works.small()?,
+        };
+        Ok(self.chunk.insert(chunk))
+    }
+
+    async fn send(&mut self, more: bool) -> io::Result<()> {
+        if let Some(chunk) = self.chunk.take() {
+            send_bytes(self.stream, &chunk[self.filled.clone()], more).await?;
+            self.works.put_chunk(chunk);
+        }
+        self.filled = 0..0;
+        Ok(())
+    }
+
+    /// Sends what is left and these bytes, together where they fit.
+    async fn finish(mut self, bytes: &[u8]) -> io::Result<()> {
+        let Range { end, .. } = self.filled;
+        match &mut self.chunk {
+            Some(chunk) if bytes.len() <= CHUNK - end => {
+                chunk[end..end + bytes.len()].copy_from_slice(bytes);
+                self.filled.end += bytes.len();
+                self.send(false).await
+            }
+            _ => {
+                self.send(true).await?;
+                send_bytes(self.stream, bytes, false).await
+            }
+        }
+    }
+}
+
+/// The answer's length is promised already; a file that got shorter meanwhile ends the connection.
+fn truncated() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "a log was truncated while it was read")
+}
 
 /// `more` tells the kernel that a region follows, so that the head of an answer shares a segment with it.
 async fn send_bytes(stream: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
@@ -84,9 +151,10 @@ async fn send_bytes(stream: &TcpStream, mut bytes: &[u8], more: bool) -> io::Res
     Ok(())
 }
 
-/// The system call runs inside `try_io`: readiness cleared by anything else would be a lost wake-up.
-async fn send_region(stream: &TcpStream, region: &FileRegion) -> io::Result<()> {
-    let (mut position, until) = (region.position, region.position + region.length as u64);
+/// Sends the region from its `first` byte on. The system call runs inside `try_io`: readiness cleared by anything else
+/// would be a lost wake-up.
+async fn send_region(stream: &TcpStream, region: &FileRegion, first: usize) -> io::Result<()> {
+    let (mut position, until) = (region.position + first as u64, region.position + region.length as u64);
     while position < until {
         let count = ((until - position) as usize).min(SENDFILE_BYTES);
         let sent = stream.try_io(Interest::WRITABLE, || {
@@ -94,12 +162,116 @@ async fn send_region(stream: &TcpStream, region: &FileRegion) -> io::Result<()> 
             Ok(sendfile(stream, region.file.as_ref(), Some(&mut at), count)?)
         });
         match sent {
-            // The answer's length is promised already; a file that got shorter (truncated meanwhile) ends the connection.
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a log was truncated while it was read")),
+            Ok(0) => return Err(truncated()),
             Ok(n) => position += n as u64,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
             Err(e) => return Err(e),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::sync::Arc;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use wire::codec::Records;
+
+    /// Bytes that tell where they are from.
+    fn content(length: usize) -> Vec<u8> {
+        (0..length as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    }
+
+    fn file_with(bytes: &[u8]) -> Arc<File> {
+        let path = std::env::temp_dir().join(format!("klamm-output-{}-{}", std::process::id(), testkit::free_port()));
+        std::fs::write(&path, bytes).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        Arc::new(file)
+    }
+
+    /// The same as it should arrive; the codec puts its length before each region.
+    fn expected(in_file: &[u8], parts: &[Result<&[u8], (u64, u32)>]) -> Vec<u8> {
+        let mut expected = Vec::new();
+        for part in parts {
+            match *part {
+                Ok(bytes) => expected.extend(bytes),
+                Err((at, length)) => {
+                    expected.extend((length as i32).to_be_bytes());
+                    expected.extend(&in_file[at as usize..at as usize + length as usize]);
+                }
+            }
+        }
+        expected
+    }
+
+    /// What arrives when these are sent: bytes, and regions as (position, length) of a file with `in_file`.
+    async fn sent(in_file: &[u8], parts: &[Result<&[u8], (u64, u32)>]) -> io::Result<Vec<u8>> {
+        let file = file_with(in_file);
+        let mut out = Encoder::new();
+        for part in parts {
+            match *part {
+                Ok(bytes) => out.bytes_mut().extend(bytes),
+                Err((position, length)) => {
+                    let region = FileRegion { file: file.clone(), position, length };
+                    out.nullable_records(Some(&Records::File(region))).unwrap();
+                }
+            }
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let mut client = TcpStream::connect(listener.local_addr()?).await?;
+        let (server, _) = listener.accept().await?;
+        let reading = tokio::spawn(async move {
+            let mut arrived = Vec::new();
+            client.read_to_end(&mut arrived).await.map(|_| arrived)
+        });
+        let flushed = flush(&Works::new(None, 1 << 20), &ColdReads::default(), &server, &mut out).await;
+        drop(server);
+        let arrived = reading.await.unwrap()?;
+        flushed.map(|()| arrived)
+    }
+
+    #[tokio::test]
+    async fn bytes_and_regions_arrive_in_order_whatever_their_sizes_and_places() {
+        let in_file = content(3 << 20);
+        let lengths = [0, 1, 100, 4095, 4096, 4097, 16 << 10, (16 << 10) + 1, 65_536, 1 << 20];
+        let positions = [0, 1, 4095, 4096, 4097, 70_001];
+        let between = content(40_000);
+        for length in lengths {
+            for position in positions {
+                for around in [0, 1, 90, 5000, 40_000] {
+                    let other = (position + 13, 700);
+                    let before = &between[..around];
+                    let parts =
+                        [Ok(before), Err((position, length)), Ok(&before[..around / 2]), Err(other), Ok(before)];
+                    for parts in [&parts[..], &parts[..3], &parts[..2], &parts[1..2]] {
+                        let arrived = sent(&in_file, parts).await.unwrap();
+                        assert!(
+                            arrived == expected(&in_file, parts),
+                            "{length} bytes at {position} with {around} around, {} parts",
+                            parts.len()
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn many_small_regions_arrive_in_order() {
+        let in_file = content(1 << 20);
+        let parts: Vec<_> = (0..500).flat_map(|i| [Ok(&in_file[..57]), Err((i * 1999, 900 + i as u32))]).collect();
+        assert!(sent(&in_file, &parts).await.unwrap() == expected(&in_file, &parts));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_got_shorter_ends_the_connection() {
+        for length in [100, 100_000] {
+            let error = sent(&content(50), &[Ok(b"head"), Err((0, length))]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
 }
