@@ -40,6 +40,16 @@ fn civil(days: i64) -> (i64, u32, u32) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
+/// The days from 1970-01-01 to a date of that calendar; months and days beyond their ranges count on.
+pub fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = year + (month - 1).div_euclid(12);
+    let month = (month - 1).rem_euclid(12) + 1;
+    let (year, shifted) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * shifted + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 fn offset_seconds(at: i64) -> i64 {
     static ZONE: OnceLock<Vec<(i64, i64)>> = OnceLock::new();
     let zone = ZONE.get_or_init(|| zone_file().and_then(|path| transitions(&fs::read(path).ok()?)).unwrap_or_default());
@@ -98,6 +108,11 @@ mod tests {
         assert_eq!(civil(19_782), (2024, 2, 29));
         assert_eq!(civil(-1), (1969, 12, 31));
         assert_eq!(civil(20_779), (2026, 11, 22));
+        for at in [-200_000, -719_468, -1, 0, 59, 19_782, 20_779, 3_000_000] {
+            let (year, month, day) = civil(at);
+            assert_eq!(days(year, month.into(), day.into()), at);
+        }
+        assert_eq!(days(2019, 13, 1), days(2020, 1, 1));
     }
 
     #[test]

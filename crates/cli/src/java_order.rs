@@ -2,6 +2,18 @@
 
 /// Sorts by the keys' places in a `HashMap` that they were put into one after another.
 pub fn sort<T>(items: &mut [T], key: impl Fn(&T) -> &str) {
+    sort_by_hash(items, |item| hash_code(key(item)));
+}
+
+/// The same for keys that are a topic and a partition.
+pub fn sort_partitions<T>(items: &mut [T], key: impl Fn(&T) -> (&str, i32)) {
+    sort_by_hash(items, |item| {
+        let (topic, partition) = key(item);
+        31u32.wrapping_mul(31u32.wrapping_add(partition as u32)).wrapping_add(hash_code(topic))
+    });
+}
+
+fn sort_by_hash<T>(items: &mut [T], hash: impl Fn(&T) -> u32) {
     // The map doubles its table beyond three quarters of it.
     let mut table: u32 = 16;
     while items.len() > table as usize / 4 * 3 {
@@ -9,7 +21,7 @@ pub fn sort<T>(items: &mut [T], key: impl Fn(&T) -> &str) {
     }
     // Within one place the order of arrival stays.
     items.sort_by_key(|item| {
-        let hash = hash_code(key(item));
+        let hash = hash(item);
         (hash ^ (hash >> 16)) & (table - 1)
     });
 }
@@ -37,5 +49,8 @@ mod tests {
         sort(&mut names, |n| n);
         // 'q' shares the place of 'a' in a table of 16.
         assert_eq!(names, ["a", "q", "b", "c"]);
+        let mut partitions = vec![("multiple", 0), ("multiple", 1)];
+        sort_partitions(&mut partitions, |p| *p);
+        assert_eq!(partitions, [("multiple", 1), ("multiple", 0)]);
     }
 }

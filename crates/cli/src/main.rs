@@ -8,6 +8,7 @@
 
 mod clock;
 mod console;
+mod consumer_groups;
 mod dump_log;
 mod java_order;
 mod options;
@@ -20,8 +21,10 @@ mod tool;
 mod kafka_broker_api_versions;
 mod kafka_console_consumer;
 mod kafka_console_producer;
+mod kafka_consumer_groups;
 mod kafka_dump_log;
 mod kafka_get_offsets;
+mod kafka_groups;
 mod kafka_server_start;
 mod kafka_server_stop;
 mod kafka_topics;
@@ -39,8 +42,10 @@ const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
     ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
     ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
+    ("kafka-consumer-groups", "groups of consumers: members, offsets, lag", kafka_consumer_groups::main),
     ("kafka-dump-log", "what is in the files of a log", kafka_dump_log::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
+    ("kafka-groups", "list groups of all kinds", kafka_groups::main),
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
 ];

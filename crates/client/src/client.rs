@@ -251,11 +251,21 @@ impl Client {
         }
     }
 
-    /// The node that coordinates a group, where known or found.
+    /// The node that coordinates a group.
+    pub async fn coordinator_node(&self, group: &str, call: &str) -> Result<Node, Error> {
+        let slot = self.retried(|| self.coordinator_slot(0, group, call)).await?;
+        Ok(Node { id: slot.id, host: slot.host.clone(), port: slot.port, rack: None })
+    }
+
     async fn coordinator(&self, key_type: i8, id: &str, call: &str) -> Result<Connection, Error> {
+        self.coordinator_slot(key_type, id, call).await?.connect(self.config()).await
+    }
+
+    /// The node that coordinates a group or transaction, where known or found.
+    async fn coordinator_slot(&self, key_type: i8, id: &str, call: &str) -> Result<Arc<Slot>, Error> {
         let known = self.known().coordinators.get(&(key_type, id.to_owned())).cloned();
         if let Some(slot) = known {
-            return slot.connect(self.config()).await;
+            return Ok(slot);
         }
         let connection = self.any(call).await?;
         let version = connection.version(ApiKey::FindCoordinator)?;
@@ -277,7 +287,7 @@ impl Client {
             }
         };
         self.known().coordinators.insert((key_type, id.to_owned()), slot.clone());
-        slot.connect(self.config()).await
+        Ok(slot)
     }
 
     /// Forgets what an error shows to be out of date.

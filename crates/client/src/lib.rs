@@ -22,6 +22,7 @@ pub mod versions;
 mod client;
 mod connection;
 mod error;
+mod group_offsets;
 
 pub use client::{Client, To};
 pub use config::{ClientConfig, Properties, Role};

@@ -2,12 +2,14 @@
 
 use super::harness::{feed, run};
 
-const TOOLS: [&str; 6] = [
+const TOOLS: [&str; 8] = [
     "kafka-broker-api-versions",
     "kafka-console-consumer",
     "kafka-console-producer",
+    "kafka-consumer-groups",
     "kafka-dump-log",
     "kafka-get-offsets",
+    "kafka-groups",
     "kafka-topics",
 ];
 
@@ -33,6 +35,33 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
     ("kafka-topics", &["--bootstrap-server", "a:1", "--list", "--frobnicate"], "frobnicate is not a recognized option"),
     ("kafka-topics", &["--bootstrap-server", "a:1", "--list", "--topic"], "Option topic requires an argument"),
     ("kafka-topics", &["--bootstrap-server", "foo", "--list"], "Failed to create new KafkaAdminClient"),
+    ("kafka-consumer-groups", &["--list"], "Missing required argument \"[bootstrap-server]\""),
+    (
+        "kafka-consumer-groups",
+        &["--bootstrap-server", "a:1"],
+        "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets, --validate-regex",
+    ),
+    (
+        "kafka-consumer-groups",
+        &["--bootstrap-server", "a:1", "--frob"],
+        "Exception in thread \"main\" joptsimple.UnrecognizedOptionException: frob is not a recognized option",
+    ),
+    (
+        "kafka-consumer-groups",
+        &["--bootstrap-server", "a:1", "--list", "--members"],
+        "Exception in thread \"main\" joptsimple.UnavailableOptionException: Option(s) [members] are unavailable given other options on the command line",
+    ),
+    (
+        "kafka-consumer-groups",
+        &["--bootstrap-server", "a:1", "--reset-offsets", "--group", "g", "--to-latest", "--dry-run"],
+        "One of the reset scopes should be defined: --all-topics, --topic.",
+    ),
+    (
+        "kafka-consumer-groups",
+        &["--bootstrap-server", "a:1", "--reset-offsets", "--group", "g", "--topic", "t", "--dry-run"],
+        "Option '[reset-offsets]' requires one of the following scenarios: [[to-earliest], [to-current], [to-latest], [by-duration], [to-datetime], [from-file], [shift-by], [to-offset]]",
+    ),
+    ("kafka-groups", &["--bootstrap-server", "a:1"], "Command must include exactly one action: --list."),
     ("kafka-console-producer", &["--bootstrap-server", "a:1"], "Missing required argument \"[topic]\""),
     ("kafka-console-producer", &["--topic", "a"], "Error while validating the bootstrap address"),
     ("kafka-console-producer", &["--frob"], "frob is not a recognized option"),

@@ -4,13 +4,16 @@
 
 mod cluster;
 mod configs;
+mod groups;
 mod offsets;
 mod topics;
 
+pub use crate::group_offsets::CommittedOffset;
 pub use cluster::{BrokerVersions, ClusterNode};
 pub use configs::{ConfigEntry, ConfigSynonym, Resource, ResourceType, SOURCE_DEFAULT};
+pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub(crate) use offsets::list_offsets;
-pub use offsets::{Isolation, ListedOffset, OffsetAt};
+pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
 pub use topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription, TopicListing};
 
 use crate::config::{Properties, Role};

@@ -101,7 +101,7 @@ impl Admin {
                 }),
                 ..Default::default()
             };
-            let (topics, next) = self.client.send(&To::Any, CALL, |_| Ok(request()), read_described).await?;
+            let (topics, next) = self.client.send(&To::Any, CALL, |_| Ok(request()), read_described).await??;
             for topic in topics {
                 match described.last_mut() {
                     Some(last) if last.name == topic.name => last.partitions.extend(topic.partitions),
@@ -126,10 +126,12 @@ impl Admin {
     pub async fn create_topic(&self, topic: &NewTopic) -> Result<(), Error> {
         let read = |reply: &crate::Reply| {
             let response: CreateTopicsResponse<'_> = reply.decode()?;
-            response
-                .topics
-                .iter()
-                .try_for_each(|t| Error::check(ErrorCode::from_code(t.error_code), t.error_message.as_deref()))
+            decided(
+                response
+                    .topics
+                    .iter()
+                    .map(|t| Error::check(ErrorCode::from_code(t.error_code), t.error_message.as_deref())),
+            )
         };
         let build = |version: i16| {
             if version < 4
@@ -147,17 +149,19 @@ impl Admin {
                 ..Default::default()
             })
         };
-        self.client.send(&To::Controller, "createTopics", build, read).await
+        self.client.send(&To::Controller, "createTopics", build, read).await?
     }
 
     /// Deletes a topic.
     pub async fn delete_topic(&self, name: &str) -> Result<(), Error> {
         let read = |reply: &crate::Reply| {
             let response: DeleteTopicsResponse<'_> = reply.decode()?;
-            response
-                .responses
-                .iter()
-                .try_for_each(|t| Error::check(ErrorCode::from_code(t.error_code), t.error_message.as_deref()))
+            decided(
+                response
+                    .responses
+                    .iter()
+                    .map(|t| Error::check(ErrorCode::from_code(t.error_code), t.error_message.as_deref())),
+            )
         };
         let build = |version: i16| {
             let mut request = DeleteTopicsRequest { timeout_ms: self.timeout_ms(), ..Default::default() };
@@ -170,7 +174,7 @@ impl Admin {
             }
             Ok(request)
         };
-        self.client.send(&To::Controller, "deleteTopics", build, read).await
+        self.client.send(&To::Controller, "deleteTopics", build, read).await?
     }
 
     /// Raises a topic's number of partitions to `count`; `assignment` names the replicas of the new ones.
@@ -182,10 +186,12 @@ impl Admin {
     ) -> Result<(), Error> {
         let read = |reply: &crate::Reply| {
             let response: CreatePartitionsResponse<'_> = reply.decode()?;
-            response
-                .results
-                .iter()
-                .try_for_each(|t| Error::check(ErrorCode::from_code(t.error_code), t.error_message.as_deref()))
+            decided(
+                response
+                    .results
+                    .iter()
+                    .map(|t| Error::check(ErrorCode::from_code(t.error_code), t.error_message.as_deref())),
+            )
         };
         let build = |_| {
             let assignments = assignment.map(|all| {
@@ -200,7 +206,7 @@ impl Admin {
                 ..Default::default()
             })
         };
-        self.client.send(&To::Controller, "createPartitions", build, read).await
+        self.client.send(&To::Controller, "createPartitions", build, read).await?
     }
 
     /// Reassignments under way, by topic and partition. None where the broker does not tell.
@@ -255,13 +261,26 @@ impl NewTopic {
     }
 }
 
+/// What the controller decided about the things of a request. Only the wrong node's answer is none: another one is asked.
+fn decided(mut results: impl Iterator<Item = Result<(), Error>>) -> Result<Result<(), Error>, Error> {
+    let refused = results.find_map(Result::err);
+    match refused {
+        Some(error) if error.error_code() == Some(ErrorCode::NotController) => Err(error),
+        Some(error) => Ok(Err(error)),
+        None => Ok(Ok(())),
+    }
+}
+
 type Described = (Vec<TopicDescription>, Option<(String, i32)>);
 
-fn read_described(reply: &crate::Reply) -> Result<Described, Error> {
+/// The outer error may heal; that a topic cannot be described is an answer.
+fn read_described(reply: &crate::Reply) -> Result<Result<Described, Error>, Error> {
     let response: DescribeTopicPartitionsResponse<'_> = reply.decode()?;
     let mut topics = Vec::with_capacity(response.topics.len());
     for topic in &response.topics {
-        Error::check(ErrorCode::from_code(topic.error_code), None)?;
+        if let Err(refused) = Error::check(ErrorCode::from_code(topic.error_code), None) {
+            return Ok(Err(refused));
+        }
         let partitions = topic
             .partitions
             .iter()
@@ -282,7 +301,7 @@ fn read_described(reply: &crate::Reply) -> Result<Described, Error> {
         });
     }
     let next = response.next_cursor.as_ref().map(|c| (c.topic_name.to_string(), c.partition_index));
-    Ok((topics, next))
+    Ok(Ok((topics, next)))
 }
 
 fn from_metadata(topic: crate::metadata::Topic) -> Result<TopicDescription, Error> {

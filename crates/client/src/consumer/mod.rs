@@ -7,7 +7,6 @@ pub mod assignor;
 mod config;
 mod fetch;
 pub mod group;
-mod offsets;
 mod protocol;
 mod records;
 
@@ -27,10 +26,10 @@ pub use records::{ConsumerRecord, Records};
 
 use crate::admin::{OffsetAt, list_offsets};
 use crate::config::Properties;
+use crate::group_offsets::GroupOffsets;
 use crate::{Client, Error, Metadata, Topics};
 use fetch::Answer;
 use group::{GroupEvent, Membership};
-use offsets::GroupOffsets;
 use protocol::ConsumerProtocol;
 use records::Fetched;
 
@@ -392,13 +391,13 @@ impl Consumer {
             .collect();
         if !open.is_empty() {
             let committed = match &self.offsets {
-                Some(group) => group.committed(&open).await?,
+                Some(group) => group.committed(Some(&open)).await?,
                 None => BTreeMap::new(),
             };
             for tp in open {
                 let Some(part) = self.parts.get_mut(&tp) else { continue };
                 match (committed.get(&tp), self.config.reset) {
-                    (Some(offset), _) => part.position = Some(*offset),
+                    (Some(committed), _) => part.position = Some(committed.offset),
                     (None, OffsetReset::Earliest) => part.seek = Some(Seek::Beginning),
                     (None, OffsetReset::Latest) => part.seek = Some(Seek::End),
                     (None, OffsetReset::None) => {

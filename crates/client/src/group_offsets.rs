@@ -11,51 +11,68 @@ use wire::messages::offset_fetch_request::{
 };
 use wire::messages::{OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse};
 
-use super::TopicPartition;
-use super::group::Identity;
+use crate::admin::TopicPartition;
+use crate::consumer::group::Identity;
 use crate::{Client, Error, Reply, To};
 
 /// Topics go by their names up to here; later versions want ids.
 const NAMED_UNTIL: i16 = 9;
 
+/// An offset that was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedOffset {
+    pub offset: i64,
+    /// Of the last record that was read, where the member told it.
+    pub leader_epoch: Option<i32>,
+}
+
 /// A group's offsets at its coordinator. Requests go on until they are answered: who waits sets the limit.
 #[derive(Clone, Debug)]
-pub(super) struct GroupOffsets {
+pub(crate) struct GroupOffsets {
     pub client: Client,
     pub group: String,
 }
 
 impl GroupOffsets {
-    /// The committed offsets; partitions without one are left out.
-    pub async fn committed(&self, partitions: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>, Error> {
-        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for (topic, partition) in partitions {
-            topics.entry(topic).or_default().push(*partition);
-        }
+    /// The committed offsets of these partitions, or of all; partitions without one are left out.
+    pub async fn committed(
+        &self,
+        partitions: Option<&[TopicPartition]>,
+    ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
+        let topics = partitions.map(|partitions| {
+            let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+            for (topic, partition) in partitions {
+                topics.entry(topic).or_default().push(*partition);
+            }
+            topics
+        });
         let build = |version: i16| {
             let mut request = OffsetFetchRequest { require_stable: version >= 7, ..Default::default() };
-            match version {
-                8.. => {
-                    let topics = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopics {
+            if version >= 8 {
+                let mut group = OffsetFetchRequestGroup {
+                    group_id: self.group.as_str().into(),
+                    topics: None,
+                    ..Default::default()
+                };
+                if let Some(topics) = &topics {
+                    let named = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopics {
                         name: (*name).into(),
                         partition_indexes: partitions.clone().into(),
                         ..Default::default()
                     });
-                    request.groups = vec![OffsetFetchRequestGroup {
-                        group_id: self.group.as_str().into(),
-                        topics: Some(topics.collect()),
-                        ..Default::default()
-                    }]
-                    .into();
+                    group.topics = Some(named.collect());
                 }
-                _ => {
-                    let topics = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopic {
+                request.groups = vec![group].into();
+            } else {
+                request.group_id = self.group.as_str().into();
+                request.topics = None;
+                if let Some(topics) = &topics {
+                    let named = topics.iter().map(|(name, partitions)| OffsetFetchRequestTopic {
                         name: (*name).into(),
                         partition_indexes: partitions.clone().into(),
                         ..Default::default()
                     });
-                    request.group_id = self.group.as_str().into();
-                    request.topics = Some(topics.collect());
+                    request.topics = Some(named.collect());
                 }
             }
             request
@@ -144,27 +161,28 @@ impl GroupOffsets {
     }
 }
 
-fn read_fetched(reply: &Reply) -> Result<BTreeMap<TopicPartition, i64>, Error> {
+fn read_fetched(reply: &Reply) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
     let response: OffsetFetchResponse<'_> = reply.decode()?;
     Error::check(ErrorCode::from_code(response.error_code), None)?;
     let mut found = BTreeMap::new();
-    let mut note = |topic: &str, partition: i32, offset: i64, error: i16| {
+    let mut note = |topic: &str, partition: i32, (offset, epoch): (i64, i32), error: i16| {
         Error::check(ErrorCode::from_code(error), None)?;
         if offset >= 0 {
-            found.insert((topic.to_owned(), partition), offset);
+            let committed = CommittedOffset { offset, leader_epoch: (epoch >= 0).then_some(epoch) };
+            found.insert((topic.to_owned(), partition), committed);
         }
         Ok::<(), Error>(())
     };
     for topic in &response.topics {
         for p in &topic.partitions {
-            note(&topic.name, p.partition_index, p.committed_offset, p.error_code)?;
+            note(&topic.name, p.partition_index, (p.committed_offset, p.committed_leader_epoch), p.error_code)?;
         }
     }
     for group in &response.groups {
         Error::check(ErrorCode::from_code(group.error_code), None)?;
         for topic in &group.topics {
             for p in &topic.partitions {
-                note(&topic.name, p.partition_index, p.committed_offset, p.error_code)?;
+                note(&topic.name, p.partition_index, (p.committed_offset, p.committed_leader_epoch), p.error_code)?;
             }
         }
     }
