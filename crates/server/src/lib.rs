@@ -9,6 +9,7 @@
 mod api;
 mod auto_create;
 mod chance;
+mod cleaner;
 mod clock;
 mod cold_reads;
 pub mod config;

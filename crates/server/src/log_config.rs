@@ -8,7 +8,8 @@ use storage::LogConfig;
 pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
     LogConfig {
         segment_bytes: topic.segment_bytes,
-        segment_ms: topic.segment_ms,
+        // As in Kafka: what is in the active segment is never compacted.
+        segment_ms: if topic.compact { topic.segment_ms.min(topic.max_compaction_lag_ms) } else { topic.segment_ms },
         segment_jitter_ms: topic.segment_jitter_ms,
         index_interval_bytes: topic.index_interval_bytes,
         index_max_bytes: topic.segment_index_bytes,
@@ -19,6 +20,10 @@ pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogCon
         flush_ms: topic.flush_ms,
         delete: topic.delete,
         compact: topic.compact,
+        min_cleanable_dirty_ratio: topic.min_cleanable_dirty_ratio,
+        min_compaction_lag_ms: topic.min_compaction_lag_ms,
+        max_compaction_lag_ms: topic.max_compaction_lag_ms,
+        delete_retention_ms: topic.delete_retention_ms,
         preallocate: topic.preallocate,
         file_delete_delay_ms: topic.file_delete_delay_ms,
         producer_id_expiration_ms,

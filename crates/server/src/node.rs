@@ -1,5 +1,6 @@
 //! What all rooms of a running broker share.
 
+use crate::cleaner::{Cleaner, CleanerSettings};
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::config::BrokerConfig;
@@ -54,6 +55,7 @@ pub struct Node {
     pub producer_ids: ProducerIds,
     pub cold_reads: ColdReads,
     pub housekeeping: Housekeeping,
+    pub cleaner: Cleaner,
     /// For threads that are not the runtime's own.
     pub runtime: Handle,
     pub works: Works,
@@ -87,6 +89,7 @@ impl Node {
             producer_ids: ProducerIds::default(),
             cold_reads: ColdReads::default(),
             housekeeping,
+            cleaner: Cleaner::new(CleanerSettings::of(&Layers::of_file(&config.file))),
             runtime: Handle::current(),
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
             metrics: Metrics::new(),
@@ -118,6 +121,11 @@ impl Node {
     pub fn publish(self: &Arc<Node>, image: Arc<Image>, delta: &Delta) {
         let commands = broker::reconcile(&image, delta, self.node_id);
         self.carry_out(image.clone(), commands);
+        if delta.configs.iter().any(|resource| {
+            *resource == ConfigResource::default_broker() || *resource == ConfigResource::broker(self.node_id)
+        }) {
+            self.configure_cleaner();
+        }
         self.groups.follow(self, &image, delta);
     }
 
@@ -126,6 +134,14 @@ impl Node {
         let commands = broker::reconcile_all(&image, self.node_id);
         self.carry_out(image.clone(), commands);
         self.groups.take_up(self, &image);
+    }
+
+    /// Starts the cleaner, or has it follow its settings.
+    pub fn configure_cleaner(self: &Arc<Node>) {
+        let settings = self.with_layers(&self.image(), CleanerSettings::of);
+        if let Err(e) = self.cleaner.configure(self, settings) {
+            error!(error = %e, "the log cleaner's threads cannot be started");
+        }
     }
 
     fn carry_out(self: &Arc<Node>, image: Arc<Image>, commands: Vec<broker::Command>) {

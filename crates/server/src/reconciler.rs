@@ -164,5 +164,6 @@ fn drop_partition(node: &Arc<Node>, table: &mut Table, topic: &str, id: Uuid, in
     // Whoever still holds the cell must not write to files that are on their way out.
     partition.log_mut().fail(Fault::new("use", cell.log_dir.join(topic), &std::io::ErrorKind::NotFound.into()));
     drop(partition);
+    node.cleaner.forget(node, &cell);
     node.housekeeping.delete_partition(node, &cell, topic, index, delay_ms);
 }

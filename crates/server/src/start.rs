@@ -120,6 +120,7 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
             node.housekeeping.run(&node)
         })?
     };
+    node.configure_cleaner();
     let registry = Registry::new();
     let mut accepting = tokio::task::JoinSet::new();
     for b in bound.iter() {
@@ -138,6 +139,7 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
     controlled_shutdown(&node).await;
     drain(&registry).await;
     node.controller.stop().await;
+    node.cleaner.stop();
     node.housekeeping.stop();
     // Both threads end by themselves now; what they still write is part of an orderly end.
     let metadata = controller.join().map_err(|_| "the controller's thread panicked")?;

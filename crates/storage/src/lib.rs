@@ -5,8 +5,9 @@
 //! failed write or sync the log is offline, and nothing of it is served.
 //!
 //! Reading order: `disk` (the seam), `segment` with its indexes, [`log`](Log) and the files beneath it, `producers`,
-//! `epochs`; then [`LogDir`] with `checkpoint`, `meta_properties` and `partition_dir`.
+//! `epochs`, `cleaner`; then [`LogDir`] with `checkpoint`, `meta_properties` and `partition_dir`.
 
+mod cleaner;
 mod config;
 mod disk;
 mod epochs;
@@ -30,12 +31,13 @@ pub mod partition_dir;
 pub mod testing;
 
 pub use checkpoint::{Checkpoint, Offsets};
+pub use cleaner::{Cleaned, CleanerLimits, CleaningError, CleaningPlan, Pace, Replace, Replacement, clean};
 pub use config::LogConfig;
 pub use disk::{Access, Disk, DiskFile, Entry, Fault, LockGuard};
 pub use epochs::EpochStart;
 pub use fds::FdBudget;
 pub use log::{
-    Append, Appended, Cut, Damage, Deleted, Log, OpenMode, Read, ReadError, Recovery, RemoveRequest, Replicated,
+    Append, Appended, Cut, Damage, Deleted, Dirt, Log, OpenMode, Read, ReadError, Recovery, RemoveRequest, Replicated,
     Shutdown, SyncRequest, TimestampOffset, WriteBack,
 };
 pub use log_dir::{LogDir, LogDirError};

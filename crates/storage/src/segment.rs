@@ -211,7 +211,7 @@ impl Segment {
         Ok(waited > config.segment_ms.saturating_sub(jitter_ms))
     }
 
-    fn first_timestamp(&mut self) -> Result<i64, Fault> {
+    pub fn first_timestamp(&mut self) -> Result<i64, Fault> {
         if let Some(timestamp) = self.first_timestamp {
             return Ok(timestamp);
         }

@@ -312,3 +312,8 @@ pub(super) fn marker_of(batch: &Batch<'_>) -> Option<Marker> {
         is_commit,
     })
 }
+
+/// Whether a control batch commits a transaction or aborts it; `None` for control records of another kind.
+pub(crate) fn is_commit(batch: &Batch<'_>) -> Option<bool> {
+    marker_of(batch).map(|marker| marker.is_commit)
+}

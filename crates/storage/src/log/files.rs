@@ -1,6 +1,7 @@
 //! The files in a log's directory, and what an interrupted writer left undone among them.
 
-use crate::disk::{Access, Context, Disk, Fault};
+use crate::cleaner::CLEANED_SUFFIX;
+use crate::disk::{Access, Context, Disk, Entry, Fault};
 use crate::fds::Folder;
 use crate::scan::{Scan, Stop};
 use crate::segment::{
@@ -10,6 +11,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+/// Of the files of a segment that is about to take the place of others.
+pub(super) const SWAP_SUFFIX: &str = ".swap";
 /// Bytes of headers read at once.
 const CHUNK: usize = 64 << 10;
 
@@ -33,13 +36,24 @@ pub(super) fn find(folder: &Folder) -> Result<Found, Fault> {
     let (disk, dir) = (&*folder.disk, &*folder.dir);
     let list = || disk.list(dir).context("list", dir);
     let mut entries = list()?;
-    for entry in &entries {
-        if entry.name.ends_with(DELETED_SUFFIX) || entry.name.ends_with(".cleaned") {
+    // As Kafka has it: files become `.swap` only when all of their segment are whole, so where one is still `.cleaned`
+    // the old segments are all there. What was renamed goes first, or it would look complete after another crash.
+    let unfinished = entries.iter().filter(|entry| entry.name.ends_with(CLEANED_SUFFIX));
+    if let Some(unfinished) = unfinished.filter_map(|entry| parse_name(&entry.name)).map(|(base, _)| base).min() {
+        let is_partial = |entry: &&Entry| {
+            entry.name.ends_with(SWAP_SUFFIX) && parse_name(&entry.name).is_some_and(|(base, _)| base >= unfinished)
+        };
+        for entry in entries.iter().filter(is_partial) {
             remove_if_there(disk, &dir.join(&entry.name))?;
         }
+        entries.retain(|entry| !is_partial(&entry));
     }
-    entries.retain(|entry| !entry.name.ends_with(DELETED_SUFFIX) && !entry.name.ends_with(".cleaned"));
-    if entries.iter().any(|entry| entry.name.ends_with(".swap")) {
+    let is_waste = |entry: &Entry| entry.name.ends_with(DELETED_SUFFIX) || entry.name.ends_with(CLEANED_SUFFIX);
+    for entry in entries.iter().filter(|entry| is_waste(entry)) {
+        remove_if_there(disk, &dir.join(&entry.name))?;
+    }
+    entries.retain(|entry| !is_waste(entry));
+    if entries.iter().any(|entry| entry.name.ends_with(SWAP_SUFFIX)) {
         finish_swaps(folder, &entries)?;
         entries = list()?;
     }
@@ -80,7 +94,7 @@ fn parse_name(name: &str) -> Option<(i64, &str)> {
 }
 
 /// Completes a compaction that crashed after its new segments were whole (`.swap`): the segments that they replace go.
-fn finish_swaps(folder: &Folder, entries: &[crate::disk::Entry]) -> Result<(), Fault> {
+fn finish_swaps(folder: &Folder, entries: &[Entry]) -> Result<(), Fault> {
     let disk = &*folder.disk;
     for entry in entries {
         let Some((base_offset, ".log.swap")) = parse_name(&entry.name) else { continue };
@@ -105,10 +119,14 @@ fn finish_swaps(folder: &Folder, entries: &[crate::disk::Entry]) -> Result<(), F
             }
         }
     }
-    for entry in entries {
-        if let Some(name) = entry.name.strip_suffix(".swap") {
-            let from = folder.dir.join(&entry.name);
-            disk.rename(&from, &folder.dir.join(name)).context("rename", &from)?;
+    // The log first: as long as it is `.swap`, what bears the names of its indexes counts as the old segment's.
+    for of_log in [true, false] {
+        for entry in entries {
+            let Some(name) = entry.name.strip_suffix(SWAP_SUFFIX) else { continue };
+            if name.ends_with(LOG_SUFFIX) == of_log {
+                let from = folder.dir.join(&entry.name);
+                disk.rename(&from, &folder.dir.join(name)).context("rename", &from)?;
+            }
         }
     }
     Ok(())

@@ -117,6 +117,11 @@ impl Hints {
     pub fn clear(&mut self) {
         self.recent.clear();
         self.recent.ring.shrink_to_fit();
+        self.forget_bound();
+    }
+
+    /// Segments before the active one have changed.
+    pub fn forget_bound(&mut self) {
         *lock(&self.bound) = None;
     }
 }

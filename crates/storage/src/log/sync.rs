@@ -83,6 +83,11 @@ impl SyncState {
         self.names = true;
     }
 
+    /// How often the log was truncated since it was opened.
+    pub fn truncations(&self) -> u64 {
+        lock(&self.done).truncations
+    }
+
     pub fn truncated(&mut self, end: i64) {
         let mut done = lock(&self.done);
         done.truncations += 1;

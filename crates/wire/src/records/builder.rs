@@ -240,11 +240,11 @@ impl BatchBuilder {
     }
 }
 
-fn put<const SIZE: usize>(header: &mut [u8], at: usize, field: [u8; SIZE]) {
+pub(super) fn put<const SIZE: usize>(header: &mut [u8], at: usize, field: [u8; SIZE]) {
     header[at..at + SIZE].copy_from_slice(&field);
 }
 
-fn write_crc(batch: &mut [u8]) {
+pub(super) fn write_crc(batch: &mut [u8]) {
     let crc = crc32c::crc32c(&batch[ATTRIBUTES..]);
     put(batch, CRC, crc.to_be_bytes());
 }

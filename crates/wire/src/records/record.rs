@@ -152,7 +152,7 @@ pub(super) fn take_record<'a>(rest: &mut &'a [u8]) -> Result<RawRecord<'a>, &'st
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     batch: Batch<'a>,
-    bytes: Cow<'a, [u8]>,
+    pub(super) bytes: Cow<'a, [u8]>,
 }
 
 impl<'a> Batch<'a> {

@@ -63,25 +63,25 @@ pub(super) const KEYS: &[Key] = &[
     int("producer.id.expiration.check.interval.ms").default("600000").at_least(1).low().internal()
         .works("How often idle producers are looked for."),
     boolean("log.cleaner.enable").default("true")
-        .later("the log cleaner", "Runs the log cleaner, which compacts topics."),
+        .works("Runs the log cleaner, which compacts topics."),
     int("log.cleaner.threads").default("1").at_least(0).cluster_wide()
-        .later("the log cleaner", "Threads that compact."),
+        .works("Threads that compact."),
     double("log.cleaner.io.max.bytes.per.second").default("1.7976931348623157E308").cluster_wide()
-        .later("the log cleaner", "Most bytes a second that the cleaner reads and writes."),
+        .works("Most bytes a second that the cleaner reads and writes."),
     long("log.cleaner.dedupe.buffer.size").default("134217728").cluster_wide()
-        .later("the log cleaner", "Memory for the keys that a cleaning looks at, over all threads."),
+        .works("Memory for the keys that a cleaning looks at, over all threads."),
     int("log.cleaner.io.buffer.size").default("524288").at_least(0).cluster_wide()
-        .later("the log cleaner", "Memory for the cleaner's reads and writes, over all threads."),
+        .works("Memory for the cleaner's reads and writes, over all threads."),
     double("log.cleaner.io.buffer.load.factor").default("0.9").cluster_wide()
-        .later("the log cleaner", "How full the cleaner's table of keys may get."),
+        .works("How full the cleaner's table of keys may get."),
     long("log.cleaner.backoff.ms").default("15000").at_least(0).cluster_wide()
-        .later("the log cleaner", "How long the cleaner rests when there is nothing to do."),
+        .works("How long the cleaner rests when there is nothing to do."),
     double("log.cleaner.min.cleanable.ratio").default("0.5").between(0.0, 1.0).cluster_wide()
-        .later("the log cleaner", "Share of a log that must be new before it is compacted."),
+        .works("Share of a log that must be new before it is compacted."),
     long("log.cleaner.delete.retention.ms").default("86400000").at_least(0).cluster_wide()
-        .later("the log cleaner", "How long the marks of deleted keys stay in a compacted topic."),
+        .works("How long the marks of deleted keys stay in a compacted topic."),
     long("log.cleaner.min.compaction.lag.ms").default("0").at_least(0).cluster_wide()
-        .later("the log cleaner", "Records younger than this are not compacted."),
+        .works("Records younger than this are not compacted."),
     long("log.cleaner.max.compaction.lag.ms").default("9223372036854775807").at_least(1).cluster_wide()
-        .later("the log cleaner", "Records older than this are compacted, whatever the ratio says."),
+        .works("Records older than this are compacted, whatever the ratio says."),
 ];

@@ -16,7 +16,7 @@ pub(super) const KEYS: &[Key] = &[
     int("compression.zstd.level").default("3").range(-131_072, 22)
         .works("Level for zstd, where the broker compresses."),
     long("delete.retention.ms").default("86400000").at_least(0)
-        .later("the log cleaner", "How long the marks of deleted keys stay in a compacted topic."),
+        .works("How long the marks of deleted keys stay in a compacted topic."),
     long("file.delete.delay.ms").default("60000").at_least(0).works("How long a deleted file stays on disk."),
     long("flush.messages").default("9223372036854775807").at_least(1)
         .works("Messages after which a partition is synced to disk; 1 syncs before every acknowledgement."),
@@ -34,7 +34,7 @@ pub(super) const KEYS: &[Key] = &[
     long("local.retention.ms").default("-2").at_least(-2)
         .later("tiered storage", "Time that records of a tiered topic stay on local disks; -2 takes retention.ms."),
     long("max.compaction.lag.ms").default("9223372036854775807").at_least(1)
-        .later("the log cleaner", "Records older than this are compacted, whatever the ratio says."),
+        .works("Records older than this are compacted, whatever the ratio says."),
     int("max.message.bytes").default("1048588").at_least(0).works("Largest record batch in bytes."),
     long("message.timestamp.after.max.ms").default("3600000").at_least(0)
         .works("How far a record's time may lie ahead of the broker's."),
@@ -43,9 +43,9 @@ pub(super) const KEYS: &[Key] = &[
     string("message.timestamp.type").default("CreateTime").one_of(&["CreateTime", "LogAppendTime"])
         .works("Whether a record carries the producer's time or the broker's."),
     double("min.cleanable.dirty.ratio").default("0.5").between(0.0, 1.0)
-        .later("the log cleaner", "Share of a log that must be new before it is compacted."),
+        .works("Share of a log that must be new before it is compacted."),
     long("min.compaction.lag.ms").default("0").at_least(0)
-        .later("the log cleaner", "Records younger than this are not compacted."),
+        .works("Records younger than this are not compacted."),
     int("min.insync.replicas").default("1").at_least(1)
         .works("Replicas that must be in sync for a write with acks=all."),
     boolean("preallocate").default("false").works("Reserves the space of a segment when it is created."),
