@@ -134,6 +134,19 @@ fn the_last_value_of_each_key_stays_with_its_offset() {
     assert_eq!(offsets(&log), [2, 4, 5, 6]);
 }
 
+/// The segment that was written last is not the active one after a roll, and what is remembered of it is outdated.
+#[test]
+fn places_that_were_remembered_are_forgotten() {
+    let disk = MemDisk::new();
+    let mut log = new_log(&disk, config());
+    put(&mut log, &[("a", Some("1"))]);
+    put(&mut log, &[("b", Some("a longer value than the other one"))]);
+    put(&mut log, &[("a", Some("2"))]);
+    roll_and_sync(&mut log);
+    compact(&mut log, NOW);
+    assert_eq!(offsets(&log), [1, 2]);
+}
+
 #[test]
 fn tombstones_stay_until_their_horizon() {
     let disk = MemDisk::new();

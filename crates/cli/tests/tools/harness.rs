@@ -63,11 +63,16 @@ pub struct Broker {
 
 impl Broker {
     pub fn start() -> Broker {
+        Broker::with_settings("")
+    }
+
+    /// A broker with these lines of settings besides the tests' own.
+    pub fn with_settings(settings: &str) -> Broker {
         let folder = tempfile::Builder::new().prefix("tools-").tempdir().unwrap();
         let address = format!("127.0.0.1:{}", testkit::free_port());
         let lines = format!(
             "listeners=PLAINTEXT://{address}\nlog.dirs={}\noffsets.topic.num.partitions=1\n\
-             group.initial.rebalance.delay.ms=0\nnum.partitions=2\n",
+             group.initial.rebalance.delay.ms=0\nnum.partitions=2\n{settings}",
             folder.path().join("data").display()
         );
         fs::write(folder.path().join("server.properties"), lines).unwrap();

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compaction;
 mod groups;
 mod harness;
 mod interrupted;

@@ -151,7 +151,7 @@ impl Log {
         let (offsets_len, times_len) = (finished.offset_index_len, finished.time_index_len);
         let segment = Segment::open(&self.folder, base_offset, size, touched_ms, offsets_len, times_len)?;
         self.segments.splice(first..upto, [segment]);
-        self.hints.forget_bound();
+        self.hints.forget_before(self.active().base_offset);
         for source in &sources[1..] {
             // The latest one is what a restart begins with.
             if self.snapshots.offsets.last() != Some(&source.base_offset) {

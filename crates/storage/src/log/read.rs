@@ -117,11 +117,14 @@ impl Hints {
     pub fn clear(&mut self) {
         self.recent.clear();
         self.recent.ring.shrink_to_fit();
-        self.forget_bound();
+        *lock(&self.bound) = None;
     }
 
-    /// Segments before the active one have changed.
-    pub fn forget_bound(&mut self) {
+    /// Segments before the one at `active` have changed.
+    pub fn forget_before(&mut self, active: i64) {
+        if self.recent.segment < active {
+            self.recent.clear();
+        }
         *lock(&self.bound) = None;
     }
 }
