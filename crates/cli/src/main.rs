@@ -19,6 +19,7 @@ mod text;
 mod tool;
 
 mod kafka_broker_api_versions;
+mod kafka_configs;
 mod kafka_console_consumer;
 mod kafka_console_producer;
 mod kafka_consumer_groups;
@@ -40,6 +41,7 @@ const BROKER: &str = "kafka-server-start";
 
 const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
+    ("kafka-configs", "settings of topics, brokers, groups and more", kafka_configs::main),
     ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
     ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
     ("kafka-consumer-groups", "groups of consumers: members, offsets, lag", kafka_consumer_groups::main),

@@ -206,7 +206,7 @@ impl Connection {
     pub fn version(&self, key: ApiKey) -> Result<i16, Error> {
         self.versions()
             .common(key)
-            .ok_or_else(|| Error::Unsupported(format!("The node does not support {}", key.name().to_uppercase())))
+            .ok_or_else(|| Error::Unsupported(format!("The node does not support {}", java_name(key))))
     }
 
     /// Sends a request in the newest common version and waits for the answer.
@@ -369,4 +369,15 @@ impl TopCode for ApiVersionsResponse<'_> {
     fn error_code(&self) -> ErrorCode {
         ErrorCode::from_code(self.error_code)
     }
+}
+/// `DESCRIBE_CLIENT_QUOTAS`, as Java calls an API.
+fn java_name(key: ApiKey) -> String {
+    let mut name = String::new();
+    for c in key.name().chars() {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
 }

@@ -1,8 +1,12 @@
-//! Configurations: describe.
+//! Configurations: describe, change, and what has one.
 
 use wire::ErrorCode;
 use wire::messages::describe_configs_request::DescribeConfigsResource;
-use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use wire::messages::{
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    ListConfigResourcesRequest, ListConfigResourcesResponse,
+};
 
 use super::Admin;
 use crate::{Error, To};
@@ -54,10 +58,7 @@ impl Admin {
         let shared = !resources.iter().any(|r| matches!(r.kind, ResourceType::Broker | ResourceType::BrokerLogger));
         let groups: Vec<&[Resource]> = if shared { vec![resources] } else { resources.chunks(1).collect() };
         for group in groups.into_iter().filter(|g| !g.is_empty()) {
-            let to = match (&group[0].kind, group[0].name.parse()) {
-                (ResourceType::Broker | ResourceType::BrokerLogger, Ok(id)) => To::Node(id),
-                _ => To::Any,
-            };
+            let to = owner(&group[0]);
             let build = |_| {
                 let resources = group.iter().map(|r| DescribeConfigsResource {
                     resource_type: r.kind as i8,
@@ -81,6 +82,69 @@ impl Admin {
             }
         }
         Ok(all)
+    }
+}
+
+/// What happens to a setting (KIP-339).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigChange {
+    Set(String),
+    /// Back to what holds without it.
+    Delete,
+}
+
+impl Admin {
+    /// Changes some settings of a resource, all or none of them. Settings of one broker are changed by that broker.
+    pub async fn alter_configs(&self, resource: &Resource, changes: &[(String, ConfigChange)]) -> Result<(), Error> {
+        let build = |_| {
+            let configs = changes.iter().map(|(name, change)| {
+                let (config_operation, value) = match change {
+                    ConfigChange::Set(value) => (0, Some(value.as_str().into())),
+                    ConfigChange::Delete => (1, None),
+                };
+                AlterableConfig { name: name.as_str().into(), config_operation, value }
+            });
+            let resource = AlterConfigsResource {
+                resource_type: resource.kind as i8,
+                resource_name: resource.name.as_str().into(),
+                configs: configs.collect(),
+            };
+            Ok(IncrementalAlterConfigsRequest { resources: vec![resource].into(), ..Default::default() })
+        };
+        let read = |reply: &crate::Reply| {
+            let response: IncrementalAlterConfigsResponse<'_> = reply.decode()?;
+            let results = response.responses.iter();
+            Ok(results
+                .map(|r| Error::check(ErrorCode::from_code(r.error_code), r.error_message.as_deref()))
+                .find(Result::is_err)
+                .unwrap_or(Ok(())))
+        };
+        self.client.send(&owner(resource), "incrementalAlterConfigs", build, read).await?
+    }
+
+    /// The names of the resources of a kind that have settings of their own (KIP-1142).
+    pub async fn list_config_resources(&self, kind: ResourceType) -> Result<Vec<String>, Error> {
+        let build = |version: i16| match version {
+            0 if kind != ResourceType::ClientMetrics => {
+                Err(Error::Unsupported("The v0 ListConfigResources only supports CLIENT_METRICS".to_owned()))
+            }
+            0 => Ok(ListConfigResourcesRequest::default()),
+            _ => Ok(ListConfigResourcesRequest { resource_types: vec![kind as i8].into() }),
+        };
+        let read = |reply: &crate::Reply| {
+            let response: ListConfigResourcesResponse<'_> = reply.decode()?;
+            Error::check(ErrorCode::from_code(response.error_code), None)?;
+            Ok(response.config_resources.iter().map(|r| r.resource_name.to_string()).collect())
+        };
+        self.client.send(&To::Any, "listConfigResources", build, read).await
+    }
+}
+
+/// Who answers for a resource's settings.
+fn owner(resource: &Resource) -> To {
+    match (resource.kind, resource.name.parse()) {
+        (ResourceType::Broker | ResourceType::BrokerLogger, Ok(id)) => To::Node(id),
+        _ => To::Any,
     }
 }
 

@@ -10,7 +10,7 @@ mod topics;
 
 pub use crate::group_offsets::CommittedOffset;
 pub use cluster::{BrokerVersions, ClusterNode};
-pub use configs::{ConfigEntry, ConfigSynonym, Resource, ResourceType, SOURCE_DEFAULT};
+pub use configs::{ConfigChange, ConfigEntry, ConfigSynonym, Resource, ResourceType, SOURCE_DEFAULT};
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub(crate) use offsets::list_offsets;
 pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
