@@ -6,11 +6,13 @@
 //!
 //! Reading order: `options` (the parser), `tool` (how a tool ends), `kafka_topics` (an example of a tool).
 
+mod argparse;
 mod clock;
 mod console;
 mod consumer_groups;
 mod dump_log;
 mod java_order;
+mod json;
 mod options;
 mod pattern;
 mod signals;
@@ -19,13 +21,16 @@ mod text;
 mod tool;
 
 mod kafka_broker_api_versions;
+mod kafka_cluster;
 mod kafka_configs;
 mod kafka_console_consumer;
 mod kafka_console_producer;
 mod kafka_consumer_groups;
+mod kafka_delete_records;
 mod kafka_dump_log;
 mod kafka_get_offsets;
 mod kafka_groups;
+mod kafka_log_dirs;
 mod kafka_server_start;
 mod kafka_server_stop;
 mod kafka_topics;
@@ -41,13 +46,16 @@ const BROKER: &str = "kafka-server-start";
 
 const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
+    ("kafka-cluster", "the cluster's id and endpoints", kafka_cluster::main),
     ("kafka-configs", "settings of topics, brokers, groups and more", kafka_configs::main),
     ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
     ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
     ("kafka-consumer-groups", "groups of consumers: members, offsets, lag", kafka_consumer_groups::main),
+    ("kafka-delete-records", "delete the records before an offset", kafka_delete_records::main),
     ("kafka-dump-log", "what is in the files of a log", kafka_dump_log::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-groups", "list groups of all kinds", kafka_groups::main),
+    ("kafka-log-dirs", "what each partition takes in which directory", kafka_log_dirs::main),
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
 ];

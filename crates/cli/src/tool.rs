@@ -4,6 +4,7 @@ use std::path::Path;
 
 use client::Properties;
 
+use crate::argparse::Given;
 use crate::options::{Opt, OptionError, Parsed, parse, usage};
 use crate::{complain, say, term};
 
@@ -144,6 +145,17 @@ pub fn settings(options: &Parsed, option: &str) -> Result<Properties, Stop> {
         Some(path) => load(path),
         None => Ok(Properties::new()),
     }
+}
+
+/// The settings of a tool whose command says where to begin.
+pub fn connection_settings(given: &Given) -> Result<Properties, Stop> {
+    let mut properties = match given.value("command-config").or(given.value("config")) {
+        Some(path) => load(path)?,
+        None => Properties::new(),
+    };
+    let servers = given.value("bootstrap-server").or(given.value("bootstrap-controller")).unwrap_or_default();
+    properties.insert("bootstrap.servers".into(), servers.into());
+    Ok(properties)
 }
 
 /// Reads a `.properties` file.

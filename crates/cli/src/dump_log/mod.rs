@@ -3,7 +3,6 @@
 
 pub mod decoder;
 pub mod index;
-mod json;
 pub mod log;
 mod schema;
 mod schemas;

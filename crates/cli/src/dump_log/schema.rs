@@ -3,7 +3,7 @@
 
 use wire::codec::{DecodeError, Decoder};
 
-use super::json::{Json, quote, quote_bytes};
+use crate::json::{Json, quote, quote_bytes};
 
 /// A range of versions; none is empty.
 #[derive(Clone, Copy, Debug)]

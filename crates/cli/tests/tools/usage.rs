@@ -2,14 +2,17 @@
 
 use super::harness::{feed, run};
 
-const TOOLS: [&str; 8] = [
+const TOOLS: [&str; 11] = [
     "kafka-broker-api-versions",
+    "kafka-configs",
     "kafka-console-consumer",
     "kafka-console-producer",
     "kafka-consumer-groups",
+    "kafka-delete-records",
     "kafka-dump-log",
     "kafka-get-offsets",
     "kafka-groups",
+    "kafka-log-dirs",
     "kafka-topics",
 ];
 
@@ -62,6 +65,61 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
         "Option '[reset-offsets]' requires one of the following scenarios: [[to-earliest], [to-current], [to-latest], [by-duration], [to-datetime], [from-file], [shift-by], [to-offset]]",
     ),
     ("kafka-groups", &["--bootstrap-server", "a:1"], "Command must include exactly one action: --list."),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--topic", "t"],
+        "Command must include exactly one action: --describe, --alter",
+    ),
+    (
+        "kafka-configs",
+        &["--describe", "--topic", "t"],
+        "Either --bootstrap-server or --bootstrap-controller must be specified.",
+    ),
+    ("kafka-configs", &["--bootstrap-server", "a:1", "--describe"], "At least one entity type must be specified"),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--describe", "--entity-type", "frogs"],
+        "Invalid entity type frogs, the entity type must be one of topics, clients, users, brokers, ips, client-metrics, groups, broker-loggers with a --bootstrap-server or --bootstrap-controller argument",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--describe", "--broker", "x"],
+        "The entity name for brokers must be a valid integer broker id, but it is: x",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--describe", "--topic", "t", "--broker", "1"],
+        "Only 'users' and 'clients' entity types may be specified together",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--alter", "--topic", "t"],
+        "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--alter", "--topic", "t", "--add-config", "novalue"],
+        "requirement failed: Invalid entity config: all configs to be added must be in the format \"key=val\" or  \"key=[val1,val2]\" to group values which contain commas.",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--alter", "--entity-type", "topics", "--add-config", "a=b"],
+        "An entity name must be specified with --alter of topics",
+    ),
+    ("kafka-delete-records", &["--bootstrap-server", "a:1"], "Missing required argument \"[offset-json-file]\""),
+    (
+        "kafka-delete-records",
+        &["--bootstrap-server", "a:1", "--offset-json-file", "/nowhere"],
+        "Unable to read file /nowhere",
+    ),
+    ("kafka-log-dirs", &["--bootstrap-server", "a:1"], "Missing required argument \"[describe]\""),
+    ("kafka-log-dirs", &["--bootstrap-server", "a:1", "--describe", "--broker-list", "x"], "For input string: \"x\""),
+    ("kafka-cluster", &[], "usage: kafka-cluster [-h] {cluster-id,unregister,list-endpoints} ..."),
+    (
+        "kafka-cluster",
+        &["cluster-id", "--frob"],
+        "usage: kafka-cluster cluster-id [-h] [--bootstrap-server BOOTSTRAP_SERVER] [--bootstrap-controller BOOTSTRAP_CONTROLLER] [--config CONFIG] [--command-config COMMAND_CONFIG]",
+    ),
     ("kafka-console-producer", &["--bootstrap-server", "a:1"], "Missing required argument \"[topic]\""),
     ("kafka-console-producer", &["--topic", "a"], "Error while validating the bootstrap address"),
     ("kafka-console-producer", &["--frob"], "frob is not a recognized option"),

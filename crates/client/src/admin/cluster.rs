@@ -2,7 +2,9 @@
 
 use crate::versions::ApiVersions;
 use crate::{Error, Node, To, Topics};
-use wire::messages::{DescribeClusterRequest, DescribeClusterResponse};
+use wire::messages::{
+    DescribeClusterRequest, DescribeClusterResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
+};
 use wire::{ApiKey, ErrorCode};
 
 use super::Admin;
@@ -24,6 +26,11 @@ pub struct BrokerVersions {
 impl Admin {
     /// The brokers that are there, in the order the broker tells them.
     pub async fn brokers(&self) -> Result<Vec<ClusterNode>, Error> {
+        self.nodes(false).await
+    }
+
+    /// The same with the brokers that are fenced (KIP-1073), where the broker tells them.
+    pub async fn nodes(&self, with_fenced: bool) -> Result<Vec<ClusterNode>, Error> {
         const CALL: &str = "listNodes";
         let connection = self.client.any(CALL).await?;
         if connection.version(ApiKey::DescribeCluster).is_err() {
@@ -44,7 +51,26 @@ impl Admin {
             });
             Ok(brokers.collect())
         };
-        self.client.send(&To::Any, CALL, |_| Ok(DescribeClusterRequest::default()), read).await
+        let build = |version: i16| {
+            let include_fenced_brokers = with_fenced && version >= 2;
+            Ok(DescribeClusterRequest { include_fenced_brokers, ..Default::default() })
+        };
+        self.client.send(&To::Any, CALL, build, read).await
+    }
+
+    /// The cluster's id; none where it has none.
+    pub async fn cluster_id(&self) -> Result<Option<String>, Error> {
+        Ok(self.client.metadata(Topics::None, false, "describeCluster").await?.cluster_id)
+    }
+
+    /// Takes a broker that is gone off the cluster's books (KIP-631).
+    pub async fn unregister_broker(&self, id: i32) -> Result<(), Error> {
+        let build = |_| Ok(UnregisterBrokerRequest { broker_id: id });
+        let read = |reply: &crate::Reply| {
+            let response: UnregisterBrokerResponse<'_> = reply.decode()?;
+            Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())
+        };
+        self.client.send(&To::Any, "unregisterBroker", build, read).await
     }
 
     /// What every broker knows; a broker that cannot be reached has an error instead.

@@ -5,13 +5,16 @@
 mod cluster;
 mod configs;
 mod groups;
+mod log_dirs;
 mod offsets;
+mod records;
 mod topics;
 
 pub use crate::group_offsets::CommittedOffset;
 pub use cluster::{BrokerVersions, ClusterNode};
 pub use configs::{ConfigChange, ConfigEntry, ConfigSynonym, Resource, ResourceType, SOURCE_DEFAULT};
 pub use groups::{GroupDescription, GroupListing, GroupMember};
+pub use log_dirs::{LogDirDescription, ReplicaDescription};
 pub(crate) use offsets::list_offsets;
 pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
 pub use topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription, TopicListing};

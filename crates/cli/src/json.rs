@@ -1,4 +1,4 @@
-//! As much JSON as Kafka's schemas need: reading them, and quoting text.
+//! As much JSON as schemas and plans need: reading them, and quoting text.
 
 /// A JSON value. Numbers keep their text.
 #[derive(Clone, Debug, PartialEq)]

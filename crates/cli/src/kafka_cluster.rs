@@ -1,0 +1,89 @@
+//! `kafka-cluster`: the cluster's id, its endpoints, and brokers that are gone.
+
+use client::Error;
+
+use crate::argparse::{
+    self, Argument, BOOTSTRAP_CONTROLLER, BOOTSTRAP_SERVER, COMMAND_CONFIG, CONFIG, Command, Given, Program,
+};
+use crate::say;
+use crate::tool::{self, Exception, Stop};
+
+const PROGRAM: Program = Program {
+    name: "kafka-cluster",
+    about: "The Kafka cluster tool.",
+    commands: &[
+        Command {
+            name: "cluster-id",
+            about: "Get information about the ID of a cluster.",
+            options: &[BOOTSTRAP_SERVER, BOOTSTRAP_CONTROLLER, CONFIG, COMMAND_CONFIG],
+            one_of: &["bootstrap-server", "bootstrap-controller"],
+        },
+        Command {
+            name: "unregister",
+            about: "Unregister a broker.",
+            options: &[
+                BOOTSTRAP_SERVER,
+                BOOTSTRAP_CONTROLLER,
+                CONFIG,
+                COMMAND_CONFIG,
+                Argument::value("id", Some('i'), "ID", "The id of the broker.").required(),
+            ],
+            one_of: &["bootstrap-server", "bootstrap-controller"],
+        },
+        Command {
+            name: "list-endpoints",
+            about: "List endpoints",
+            options: &[
+                BOOTSTRAP_SERVER,
+                BOOTSTRAP_CONTROLLER,
+                CONFIG,
+                COMMAND_CONFIG,
+                Argument::flag("include-fenced-brokers", "Also brokers that are registered and do not serve."),
+            ],
+            one_of: &["bootstrap-server", "bootstrap-controller"],
+        },
+    ],
+    example: "bin/kafka-cluster.sh cluster-id --bootstrap-server localhost:9092",
+};
+
+/// The tool.
+pub fn main(args: &[String]) -> u8 {
+    let result = argparse::parse(&PROGRAM, args).and_then(|given| tool::block_on(run(&given)));
+    tool::end(result, &[], tool::print_uncaught)
+}
+
+async fn run(given: &Given) -> Result<(), Stop> {
+    let admin = tool::admin(&tool::connection_settings(given)?).await?;
+    let failed =
+        |error: Error| Exception::new("java.util.concurrent.ExecutionException", format!("{}: {error}", error.class()));
+    match given.command {
+        "cluster-id" => match admin.cluster_id().await.map_err(failed)? {
+            Some(id) => say!("Cluster ID: {id}"),
+            None => say!("No cluster ID found. The Kafka version is probably too old."),
+        },
+        "unregister" => {
+            let id = given.value("id").unwrap_or_default();
+            let id: i32 =
+                id.parse().map_err(|_| Exception::illegal_argument(format!("{id} is not the id of a broker")))?;
+            match admin.unregister_broker(id).await {
+                Ok(()) => say!("Broker {id} is no longer registered."),
+                Err(Error::Unsupported(_)) => {
+                    say!("The target cluster does not support the broker unregistration API.");
+                }
+                Err(error) => return Err(failed(error).into()),
+            }
+        }
+        _ => {
+            let nodes = admin.nodes(given.has("include-fenced-brokers")).await.map_err(failed)?;
+            let host = nodes.iter().map(|n| n.node.host.len()).max().unwrap_or(0).max(9);
+            say!("{:10} {:host$} {:10} {:10} {:10} {:15}", "ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE");
+            for n in nodes {
+                let rack = n.node.rack.as_deref().unwrap_or("null");
+                let state = if n.is_fenced { "fenced" } else { "unfenced" };
+                let (id, name, port) = (n.node.id, &n.node.host, n.node.port);
+                say!("{id:<10} {name:host$} {port:<10} {rack:10} {state:10} {:15}", "broker");
+            }
+        }
+    }
+    Ok(())
+}
