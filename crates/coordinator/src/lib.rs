@@ -31,7 +31,7 @@ pub use group::GroupState;
 pub use load::{LoadError, Loader};
 pub use partition::partition_for;
 pub use request::{Reply, ReplyToken, Request};
-pub use shard::{DescribedGroup, DescribedMember, Effects, ListedGroup, Shard, Write};
+pub use shard::{DescribedGroup, DescribedMember, Effects, ListedGroup, Shard, Write, expirable};
 pub use store::GroupKind;
 
 /// The time of one call.

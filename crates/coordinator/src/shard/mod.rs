@@ -2,9 +2,10 @@
 //!
 //! Decisions are made here, in [`Shard::handle`] and [`Shard::tick`]; what follows from them once their records are
 //! committed is kept as a [`Then`]. The answers that need the membership of a group are in `membership`, those about
-//! offsets in `offsets`, those for administrators in `admin`.
+//! offsets in `offsets`, those for administrators in `admin`; what is forgotten by itself in `expiry`.
 
 mod admin;
+mod expiry;
 mod membership;
 mod offsets;
 
@@ -23,6 +24,7 @@ use crate::timers::{Timer, Timers};
 use crate::{Config, Now};
 
 pub use admin::{DescribedGroup, DescribedMember, ListedGroup};
+pub use expiry::expirable;
 
 /// What a call wants done. Records are appended in the order of the calls.
 #[derive(Debug, Default, PartialEq)]

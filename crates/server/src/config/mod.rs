@@ -105,6 +105,8 @@ pub struct BrokerConfig {
     pub offset_metadata_max_bytes: i32,
     pub offsets_commit_timeout: Duration,
     pub offsets_load_buffer_size: usize,
+    pub offsets_retention_ms: i64,
+    pub offsets_retention_check_interval: Duration,
     pub offsets_topic: OffsetsTopic,
 
     pub broker_session_timeout: Duration,
@@ -249,6 +251,8 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         offset_metadata_max_bytes: r.int("offset.metadata.max.bytes"),
         offsets_commit_timeout: r.ms("offsets.commit.timeout.ms"),
         offsets_load_buffer_size: r.size("offsets.load.buffer.size"),
+        offsets_retention_ms: r.whole("offsets.retention.minutes").saturating_mul(60_000),
+        offsets_retention_check_interval: r.ms("offsets.retention.check.interval.ms"),
         offsets_topic: offsets_topic(r, roles),
 
         broker_session_timeout: r.ms("broker.session.timeout.ms"),

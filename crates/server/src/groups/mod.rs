@@ -7,6 +7,7 @@
 //! Invariants: no lock is held across an append or anything that waits; records reach the log in the order in which the
 //! shard gave them out; without members there is no timer.
 
+mod expiry;
 mod load;
 mod slot;
 mod timer;

@@ -172,6 +172,10 @@ impl Slot {
         let _ = self.act(node, |_, shard| shard.tick(now));
     }
 
+    pub fn expire(self: &Arc<Self>, node: &Arc<Node>, group: &str, retention_ms: i64) {
+        let _ = self.act(node, |_, shard| shard.expire(node.groups.now(node), group, retention_ms));
+    }
+
     pub fn topic_deleted(self: &Arc<Self>, node: &Arc<Node>, topic: &str, id: Uuid) {
         let _ = self.act(node, |_, shard| shard.topic_deleted(node.groups.now(node), topic, id));
     }

@@ -1,5 +1,6 @@
 //! One task that sleeps until the next deadline of any coordinator.
 
+use super::expiry;
 use crate::node::Node;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -30,11 +31,14 @@ impl Timer {
         }
     }
 
-    /// Starts the task, once.
+    /// Starts the task, and that of expiry, once.
     pub fn start(&self, node: &Arc<Node>) {
         if !self.started.swap(true, Ordering::AcqRel) {
-            let node = node.clone();
-            node.groups.runtime.clone().spawn(async move { run(&node).await });
+            let runtime = &node.groups.runtime;
+            let expiring = node.clone();
+            runtime.spawn(async move { expiry::run(&expiring).await });
+            let timing = node.clone();
+            runtime.spawn(async move { run(&timing).await });
         }
     }
 }

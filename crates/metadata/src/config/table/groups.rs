@@ -29,9 +29,9 @@ pub(super) const KEYS: &[Key] = &[
     int("offsets.load.buffer.size").default("5242880").at_least(1).high()
         .works("Bytes read at once when a partition of __consumer_offsets is loaded."),
     int("offsets.retention.minutes").default("10080").at_least(1).high()
-        .later("the expiry of offsets", "How long offsets of a group without members are kept."),
+        .works("How long offsets of a group without members are kept."),
     long("offsets.retention.check.interval.ms").default("600000").at_least(1).high()
-        .later("the expiry of offsets", "How often expired offsets are looked for."),
+        .works("How often expired offsets are looked for."),
     int("offsets.topic.compression.codec").default("0").high()
         .works("Compression of __consumer_offsets: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."),
     int("offsets.topic.num.partitions").default("50").at_least(1).high()
