@@ -32,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use wire::Uuid;
 
-/// Descriptors kept for connections and everything that is not a log.
+/// Descriptors kept for what is neither a log that stays open nor a connection: at most these, and a quarter of the limit.
 const RESERVED_FDS: u64 = 512;
 /// Threads for syncs, write-back and reads that wait for the disk; more would only make it seek.
 const BLOCKING_THREADS: usize = 32;
@@ -81,7 +81,7 @@ struct Bound {
 }
 
 async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure> {
-    let fds = raise_fd_limit();
+    let (fds, connections_max) = share_descriptors();
     let bound = bind(&mut config)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -121,7 +121,7 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
         })?
     };
     node.configure_cleaner();
-    let registry = Registry::new();
+    let registry = Registry::new(connections_max);
     let mut accepting = tokio::task::JoinSet::new();
     for b in bound.iter() {
         let listener = b.listener.try_clone()?;
@@ -150,8 +150,9 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
     Ok(if stop == Stop::Failed { stop } else { node.stop_state() })
 }
 
-/// Raises the limit on open files as far as it goes, and gives the logs their share.
-fn raise_fd_limit() -> Arc<FdBudget> {
+/// Raises the limit on open files as far as it goes and shares it out: the logs' budget, and how many connections there
+/// may be. Without the second, a flood of connections would leave the logs nothing to open.
+fn share_descriptors() -> (Arc<FdBudget>, usize) {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, wanted) {
@@ -159,13 +160,16 @@ fn raise_fd_limit() -> Arc<FdBudget> {
         Err(_) => limit.current,
     };
     let current = current.unwrap_or(1 << 20);
-    let logs = current.saturating_sub(RESERVED_FDS).max(current / 2) / 2;
+    let left = current - RESERVED_FDS.min(current / 4);
+    let logs = FdBudget::new((left / 3) as usize);
+    let connections = (left as usize).saturating_sub(logs.limit() + logs.lent_max());
     info!(
         open_files = current,
-        for_logs = logs,
-        "descriptors: the logs keep at most their share open, the rest is for connections (ulimit -n raises it)"
+        for_logs = logs.limit(),
+        for_connections = connections,
+        "descriptors: shared out like this (ulimit -n raises it)"
     );
-    FdBudget::new(logs as usize)
+    (logs, connections)
 }
 
 /// Binds all listeners, before anything else: a port that is taken is the commonest mistake.

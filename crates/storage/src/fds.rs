@@ -3,12 +3,14 @@
 
 use crate::disk::{Access, Disk, DiskFile, Named};
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// How many files all logs together keep open between uses. Files in use right now come on top.
+/// How many files all logs together keep open between uses. Files that are closed here while an answer still holds them
+/// come on top, up to an eighth of the budget: beyond that, reads copy instead of lending the file.
 ///
 /// Closing a file whose bytes are not on the disk yet is safe: Linux reports a failed write-back to the next
 /// descriptor that syncs the file.
@@ -17,12 +19,38 @@ pub struct FdBudget {
     limit: usize,
     /// The hand of a clock goes round: who was used since its last visit stays.
     clock: Mutex<VecDeque<Weak<Slot>>>,
+    /// Files closed here that somebody held at that time.
+    lent: Mutex<Vec<Weak<File>>>,
+    /// Length of `lent`, to be read without its lock.
+    lent_count: AtomicUsize,
 }
 
 impl FdBudget {
     /// A budget of `limit` files, at least 1.
     pub fn new(limit: usize) -> Arc<FdBudget> {
-        Arc::new(FdBudget { limit: limit.max(1), clock: Mutex::default() })
+        Arc::new(FdBudget { limit: limit.max(1), ..FdBudget::default() })
+    }
+
+    /// The most files that stay open because they were lent when they were closed.
+    pub fn lent_max(&self) -> usize {
+        (self.limit / 8).max(1)
+    }
+
+    /// Whether no more files should be lent for the time being.
+    pub(crate) fn is_stretched(&self) -> bool {
+        if self.lent_count.load(Ordering::Relaxed) < self.lent_max() {
+            return false;
+        }
+        let mut lent = lock(&self.lent);
+        lent.retain(|file| file.strong_count() > 0);
+        self.lent_count.store(lent.len(), Ordering::Relaxed);
+        lent.len() >= self.lent_max()
+    }
+
+    fn note_lent(&self, file: Weak<File>) {
+        let mut lent = lock(&self.lent);
+        lent.push(file);
+        self.lent_count.store(lent.len(), Ordering::Relaxed);
     }
 
     pub fn limit(&self) -> usize {
@@ -38,14 +66,20 @@ impl FdBudget {
     fn admit(&self, slot: &Arc<Slot>) {
         let mut clock = lock(&self.clock);
         let mut visits = 2 * clock.len();
-        while clock.len() >= self.limit && visits > 0 {
-            visits -= 1;
+        while clock.len() >= self.limit {
             let Some(oldest) = clock.pop_front() else { break };
             let Some(candidate) = oldest.upgrade() else { continue };
-            if candidate.touched.swap(false, Ordering::Relaxed) {
+            // Closing a file that somebody holds frees nothing: only when there is no other.
+            if visits > 0 && (candidate.touched.swap(false, Ordering::Relaxed) || candidate.is_lent()) {
+                visits -= 1;
                 clock.push_back(oldest);
-            } else {
-                *lock(&candidate.file) = None;
+                continue;
+            }
+            let closed = lock(&candidate.file).take();
+            let file = closed.as_ref().and_then(|file| file.as_file().map(Arc::downgrade));
+            drop(closed);
+            if let Some(file) = file.filter(|file| file.strong_count() > 0) {
+                self.note_lent(file);
             }
         }
         clock.push_back(Arc::downgrade(slot));
@@ -55,7 +89,7 @@ impl FdBudget {
 impl Default for FdBudget {
     /// No bound worth the name; for tests and tools.
     fn default() -> FdBudget {
-        FdBudget { limit: usize::MAX, clock: Mutex::default() }
+        FdBudget { limit: usize::MAX, clock: Mutex::default(), lent: Mutex::default(), lent_count: AtomicUsize::new(0) }
     }
 }
 
@@ -92,6 +126,15 @@ struct Slot {
     touched: AtomicBool,
 }
 
+impl Slot {
+    /// Whether somebody holds the open file.
+    fn is_lent(&self) -> bool {
+        let open = lock(&self.file);
+        let Some(file) = &*open else { return false };
+        Arc::strong_count(file) > 1 || file.as_file().is_some_and(|file| Arc::strong_count(file) > 1)
+    }
+}
+
 impl Named for FileSlot {
     fn named(&self) -> PathBuf {
         self.path()
@@ -119,6 +162,11 @@ impl FileSlot {
             Some(file) => Ok(file.clone()),
             None => self.0.folder.disk.open(&self.path(), access),
         }
+    }
+
+    /// The file if it is open anyway.
+    pub fn opened(&self) -> Option<Arc<dyn DiskFile>> {
+        lock(&self.0.file).clone()
     }
 
     pub fn close(&self) {

@@ -4,12 +4,14 @@
 mod common;
 
 use common::*;
+use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use storage::{FdBudget, Log, LogConfig, OpenMode, ReadError, RealDisk, Shutdown};
 use wire::ErrorCode;
 use wire::codec::Records;
 
-fn new_log(dir: &std::path::Path, config: LogConfig) -> Log {
+fn new_log(dir: &Path, config: LogConfig) -> Log {
     Log::create(Arc::new(RealDisk), dir, Arc::new(config), None, OpenMode::default(), NOW).unwrap()
 }
 
@@ -147,6 +149,38 @@ fn descriptors_stay_within_their_budget() {
     std::os::unix::fs::FileExt::read_at(&*held.file, &mut byte, held.position).unwrap();
     log.rest();
     assert_eq!(fds.open_files(), 0);
+}
+
+#[test]
+fn answers_that_nobody_takes_hold_no_more_descriptors_than_the_budget_lends() {
+    let dir = tempfile::tempdir().unwrap();
+    let fds = FdBudget::new(16);
+    let mode = OpenMode { fds: fds.clone(), ..OpenMode::default() };
+    let mut log = Log::create(Arc::new(RealDisk), dir.path(), Arc::new(small()), None, mode, NOW).unwrap();
+    while log.segment_count() < 60 {
+        append_one(&mut log, batch(&[NOW], 60), 0).unwrap();
+    }
+    let end = log.log_end_offset();
+    let read = |offset| log.read(offset, 1 << 20, end, true).unwrap();
+    let answers: Vec<_> = (0..end).map(read).collect();
+    let held: HashSet<_> = answers.iter().filter_map(|read| held_file(&read.records)).collect();
+    let open = open_descriptors_in(dir.path());
+    assert!(open <= fds.limit() + fds.lent_max() + 1, "{open} open, {} in answers", held.len());
+    assert!(answers.iter().all(|read| !read.is_empty() && read.records.len() == read.length as usize));
+    drop(answers);
+    assert!((0..end).all(|offset| held_file(&read(offset).records).is_some()), "lent again once they are back");
+}
+
+fn held_file(records: &Records<'_>) -> Option<*const std::fs::File> {
+    match records {
+        Records::File(region) => Some(Arc::as_ptr(&region.file)),
+        Records::Bytes(_) => None,
+    }
+}
+
+fn open_descriptors_in(dir: &Path) -> usize {
+    let fds = std::fs::read_dir("/proc/self/fd").unwrap();
+    fds.filter(|fd| std::fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|to| to.starts_with(dir))).count()
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tracing::warn;
 
 /// Connections that the kernel may hold before they are accepted; Kafka's `socket.listen.backlog.size` is 50.
 const BACKLOG: i32 = 1024;
-/// After running out of descriptors or memory, accepting pauses this long.
+/// While there are no descriptors or no memory for another connection, accepting pauses this long.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Binds a listening socket. `IPV6_V6ONLY` stays off for the wildcard, so that `[::]` serves both families as in Java.
@@ -38,7 +38,15 @@ pub async fn accept(
     registry: Arc<Registry>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let mut told = false;
     loop {
+        if registry.is_full() {
+            if !std::mem::replace(&mut told, true) {
+                warn!(listener = %name, connections = registry.len(), "no descriptors for more connections: they wait (ulimit -n raises it)");
+            }
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            continue;
+        }
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(e) if is_of_one_connection(&e) => continue,

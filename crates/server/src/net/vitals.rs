@@ -77,6 +77,8 @@ impl Vitals {
 /// All open connections.
 pub struct Registry {
     started: Instant,
+    /// Connections for which there are descriptors.
+    capacity: usize,
     open: Mutex<Open>,
 }
 
@@ -96,8 +98,13 @@ pub struct Registered {
 }
 
 impl Registry {
-    pub fn new() -> Arc<Registry> {
-        Arc::new(Registry { started: Instant::now(), open: Mutex::default() })
+    pub fn new(capacity: usize) -> Arc<Registry> {
+        Arc::new(Registry { started: Instant::now(), capacity, open: Mutex::default() })
+    }
+
+    /// Whether another connection would take descriptors that something else needs.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.capacity
     }
 
     /// Registers a connection, or `None` when a limit (`max.connections`, `max.connections.per.ip`) is reached.
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_gets_whole_frames_has_no_deadline() {
-        let registry = Registry::new();
+        let registry = Registry::new(10);
         let (_client, server) = pair();
         let registered = registry.register(&server, ANY, 10, 10).unwrap();
         registered.vitals.more(1000);
@@ -199,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_overdue_frame_and_idleness_end_a_connection_and_waiting_for_the_broker_does_not() {
-        let registry = Registry::new();
+        let registry = Registry::new(10);
         let (mut client, server) = pair();
         let registered = registry.register(&server, ANY, 10, 10).unwrap();
         registered.vitals.waiting(true);
@@ -217,7 +224,7 @@ mod tests {
 
     #[test]
     fn limits_count_what_is_open() {
-        let registry = Registry::new();
+        let registry = Registry::new(10);
         let (_client, server) = pair();
         let first = registry.register(&server, ANY, 10, 1).unwrap();
         assert!(registry.register(&server, ANY, 10, 1).is_none());

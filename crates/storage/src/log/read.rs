@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::Mutex;
 use wire::codec::{FileRegion, Records};
 
+/// A read that is copied for want of descriptors gets no more than this, or its first batch.
+const COPY_MAX: u32 = 64 << 10;
 /// Batches at the end of the log whose places are remembered: what consumers at the tail ask for.
 const RECENT_MAX: usize = 64;
 
@@ -186,8 +188,9 @@ impl Log {
                 size if whole_first_batch => size,
                 _ => 0,
             };
+            let (records, length) = self.region(segment, place.position, length, place.size)?;
             return Ok(Read {
-                records: self.region(segment, place.position, length)?,
+                records,
                 length,
                 first_batch_bytes: place.size,
                 base_offset: place.base_offset,
@@ -269,14 +272,28 @@ impl Log {
         Ok(end)
     }
 
-    fn region(&self, segment: &Segment, position: u32, length: u32) -> Result<Records<'static>, Fault> {
+    /// The bytes from `position` on, and how many: fewer than `length` where they have to be copied.
+    fn region(
+        &self,
+        segment: &Segment,
+        position: u32,
+        length: u32,
+        first_batch: u32,
+    ) -> Result<(Records<'static>, u32), Fault> {
         if length == 0 {
-            return Ok(Records::Bytes(std::borrow::Cow::Borrowed(&[])));
+            return Ok((Records::Bytes(std::borrow::Cow::Borrowed(&[])), 0));
         }
         let file = segment.file()?;
         match file.as_file() {
-            Some(file) => Ok(Records::File(FileRegion { file: file.clone(), position: u64::from(position), length })),
-            None => Ok(Records::Bytes(self.bytes(segment, position, length)?.into())),
+            Some(_) if self.folder.budget.is_stretched() => {
+                let length = length.min(first_batch.max(COPY_MAX));
+                Ok((Records::Bytes(self.bytes(segment, position, length)?.into()), length))
+            }
+            Some(file) => {
+                let region = FileRegion { file: file.clone(), position: u64::from(position), length };
+                Ok((Records::File(region), length))
+            }
+            None => Ok((Records::Bytes(self.bytes(segment, position, length)?.into()), length)),
         }
     }
 

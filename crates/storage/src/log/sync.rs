@@ -181,7 +181,7 @@ impl Log {
         let first = self.segment_of(if self.sync.rolled { from - 1 } else { from });
         for (at, segment) in self.segments.iter_mut().enumerate().skip(first) {
             let path = |suffix| self.folder.path(segment.base_offset, suffix);
-            files.push((path(LOG_SUFFIX), segment.log.once(Access::Write).ok()));
+            files.push((path(LOG_SUFFIX), segment.log.opened()));
             let indexes = std::mem::take(&mut segment.unsynced_indexes);
             if at < last || self.sync.closing {
                 files.push((path(OFFSET_INDEX_SUFFIX), None));
