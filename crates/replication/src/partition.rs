@@ -183,9 +183,10 @@ impl Partition {
         self.high_watermark >= offset
     }
 
-    /// Parks a Produce until everything before `offset` is committed. It is credited one unit.
+    /// Parks a Produce until everything before `offset` is committed, or cannot be any more. It is credited one unit.
     pub fn park_ack(&mut self, offset: i64, request: Arc<Park>) {
-        if self.is_committed(offset) {
+        // The partition may have been taken away between the append and this.
+        if self.is_committed(offset) || !self.is_leader() || self.log.fault().is_some() {
             request.credit(1);
         } else {
             self.acks.push((offset, request));
@@ -210,7 +211,7 @@ impl Partition {
         if from == upto {
             return 0;
         }
-        self.log.read(from, u32::MAX, upto, true).map_or(i64::MAX, |read| read.records.len() as i64)
+        self.log.read(from, u32::MAX, upto, true).map_or(i64::MAX, |read| i64::from(read.available))
     }
 
     /// Whether something was appended that counts only once it is synced, and is not.
@@ -261,7 +262,7 @@ impl Partition {
     fn release_all(&mut self) {
         self.fetches.release_all();
         for (_, request) in self.acks.drain(..) {
-            request.release();
+            request.credit(1); // it may wait for other partitions, which are no worse off
         }
     }
 }

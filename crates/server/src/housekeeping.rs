@@ -173,7 +173,7 @@ impl Housekeeping {
     fn each(&self, node: &Arc<Node>, job: impl Fn(&Cell) -> Result<(), Fault>) {
         for cell in node.partitions.table().cells() {
             if let Err(fault) = job(cell) {
-                node.log_dir_failed(&cell.log_dir, &fault);
+                node.log_failed(cell, &fault);
             }
         }
     }

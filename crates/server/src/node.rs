@@ -199,6 +199,14 @@ impl Node {
         }
     }
 
+    /// A log failed, and with it its directory; unless the log is being deleted, which whoever still used it may meet as a
+    /// fault. Not to be called with a partition locked.
+    pub fn log_failed(self: &Arc<Node>, cell: &Cell, fault: &dyn std::fmt::Display) {
+        if !cell.dropped.load(Ordering::Acquire) {
+            self.log_dir_failed(&cell.log_dir, fault);
+        }
+    }
+
     /// A log directory cannot be used any more. Without another one, or without the metadata log, the node stops.
     pub fn log_dir_failed(self: &Arc<Node>, dir: &Path, fault: &dyn std::fmt::Display) {
         self.housekeeping.log_dir_failed(self, dir, fault);

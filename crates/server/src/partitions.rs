@@ -21,6 +21,8 @@ pub struct Cell {
     state: Mutex<Partition>,
     /// Whether a sync of this partition is under way (group commit: whoever comes meanwhile shares the next one).
     pub syncing: AtomicBool,
+    /// Its files are being deleted: what goes wrong with them from now on says nothing about the disk.
+    pub dropped: AtomicBool,
     /// Whether a client used it since housekeeping last looked.
     pub used: AtomicBool,
 }
@@ -34,6 +36,7 @@ impl Cell {
             log_dir,
             state: Mutex::new(partition),
             syncing: Default::default(),
+            dropped: Default::default(),
             used: Default::default(),
         }
     }

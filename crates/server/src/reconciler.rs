@@ -10,6 +10,7 @@ use metadata::image::{self, Image};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use storage::Fault;
 use tracing::error;
 use wire::Uuid;
@@ -121,7 +122,7 @@ impl Reconciler {
             }
         };
         if let Err(fault) = set_role(&cell, role) {
-            node.log_dir_failed(&cell.log_dir, &fault);
+            node.log_failed(&cell, &fault);
         }
     }
 
@@ -160,6 +161,7 @@ fn drop_partition(node: &Arc<Node>, table: &mut Table, topic: &str, id: Uuid, in
     let delay_ms = entry.config.file_delete_delay_ms;
     table.insert(Arc::new(entry));
     let mut partition = cell.lock();
+    cell.dropped.store(true, Ordering::Release);
     partition.resign();
     // Whoever still holds the cell must not write to files that are on their way out.
     partition.log_mut().fail(Fault::new("use", cell.log_dir.join(topic), &std::io::ErrorKind::NotFound.into()));

@@ -32,8 +32,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use wire::Uuid;
 
-/// Descriptors kept for what is neither a log that stays open nor a connection: at most these, and a quarter of the limit.
+/// Descriptors kept for what is neither a log that stays open nor a connection: sockets that listen, files in use on
+/// [`BLOCKING_THREADS`]. Where the limit is small, a quarter of it, but no fewer than those threads may need.
 const RESERVED_FDS: u64 = 512;
+const RESERVED_FDS_MIN: u64 = 96;
 /// Threads for syncs, write-back and reads that wait for the disk; more would only make it seek.
 const BLOCKING_THREADS: usize = 32;
 /// How long clients' open requests may take once the node stops.
@@ -160,7 +162,8 @@ fn share_descriptors() -> (Arc<FdBudget>, usize) {
         Err(_) => limit.current,
     };
     let current = current.unwrap_or(1 << 20);
-    let left = current - RESERVED_FDS.min(current / 4);
+    let reserved = RESERVED_FDS.min(current / 4).max(RESERVED_FDS_MIN).min(current / 4 * 3);
+    let left = current - reserved;
     let logs = FdBudget::new((left / 3) as usize);
     let connections = (left as usize).saturating_sub(logs.limit() + logs.lent_max());
     info!(

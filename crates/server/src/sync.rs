@@ -25,7 +25,7 @@ pub fn sync(node: &Arc<Node>, cell: &Arc<Cell>) {
                     Err(error) => {
                         // A failed sync is final: what the kernel dropped cannot be synced again (fsyncgate).
                         cell.lock().fail();
-                        node.log_dir_failed(&cell.log_dir, &error);
+                        node.log_failed(&cell, &error);
                         return;
                     }
                 }

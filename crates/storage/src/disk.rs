@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What a file is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +124,22 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
 
     /// The file for `sendfile`; `None` when there is no file of the operating system behind this.
     fn as_file(&self) -> Option<&Arc<File>>;
+}
+
+/// A file that was given up here, and may be held by somebody else still.
+#[derive(Debug)]
+pub(crate) struct Lent(Weak<File>);
+
+impl Lent {
+    /// Gives the file up; `None` when there is no file of the operating system behind it.
+    #[allow(clippy::needless_pass_by_value)] // the point is that the caller has it no longer
+    pub fn of(file: Arc<dyn DiskFile>) -> Option<Lent> {
+        file.as_file().map(|file| Lent(Arc::downgrade(file)))
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// A log directory's disk failed: the log that met it is offline, and its owner takes the directory offline.

@@ -1,9 +1,8 @@
 //! Open files on a budget. A partition may have hundreds of segments and a node thousands of partitions, so a file is
 //! opened when it is needed and closed when others need the room; a reader that still holds the handle keeps it alive.
 
-use crate::disk::{Access, Disk, DiskFile, Named};
+use crate::disk::{Access, Disk, DiskFile, Lent, Named};
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,7 +19,7 @@ pub struct FdBudget {
     /// The hand of a clock goes round: who was used since its last visit stays.
     clock: Mutex<VecDeque<Weak<Slot>>>,
     /// Files closed here that somebody held at that time.
-    lent: Mutex<Vec<Weak<File>>>,
+    lent: Mutex<Vec<Lent>>,
     /// Length of `lent`, to be read without its lock.
     lent_count: AtomicUsize,
 }
@@ -42,12 +41,12 @@ impl FdBudget {
             return false;
         }
         let mut lent = lock(&self.lent);
-        lent.retain(|file| file.strong_count() > 0);
+        lent.retain(Lent::is_held);
         self.lent_count.store(lent.len(), Ordering::Relaxed);
         lent.len() >= self.lent_max()
     }
 
-    fn note_lent(&self, file: Weak<File>) {
+    fn note_lent(&self, file: Lent) {
         let mut lent = lock(&self.lent);
         lent.push(file);
         self.lent_count.store(lent.len(), Ordering::Relaxed);
@@ -76,9 +75,7 @@ impl FdBudget {
                 continue;
             }
             let closed = lock(&candidate.file).take();
-            let file = closed.as_ref().and_then(|file| file.as_file().map(Arc::downgrade));
-            drop(closed);
-            if let Some(file) = file.filter(|file| file.strong_count() > 0) {
+            if let Some(file) = closed.and_then(Lent::of).filter(Lent::is_held) {
                 self.note_lent(file);
             }
         }

@@ -35,6 +35,15 @@ impl Broker {
 
     /// A broker with these settings besides the test's own.
     pub fn with(settings: &[(&str, &str)]) -> Broker {
+        Broker::launch(settings, None)
+    }
+
+    /// A broker that may have no more files open than this.
+    pub fn with_descriptors(limit: u32) -> Broker {
+        Broker::launch(&[], Some(limit))
+    }
+
+    fn launch(settings: &[(&str, &str)], descriptors: Option<u32>) -> Broker {
         if let Ok(address) = std::env::var("BAD_INPUT_BROKER") {
             let bystander = Client::connect(&address);
             return Broker {
@@ -61,7 +70,11 @@ impl Broker {
         let lines: String = own.iter().chain(settings).map(|(name, value)| format!("{name}={value}\n")).collect();
         fs::write(&properties, lines).unwrap();
         let output = File::create(folder.path().join("output")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_klamm"))
+        let limit = descriptors.map_or(String::new(), |limit| format!("ulimit -n {limit}; "));
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(format!("{limit}exec \"$0\" \"$@\""))
+            .arg(env!("CARGO_BIN_EXE_klamm"))
             .arg("kafka-server-start")
             .arg(&properties)
             .stdin(Stdio::null())

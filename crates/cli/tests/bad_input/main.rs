@@ -15,6 +15,7 @@
 mod batches;
 mod clients;
 mod every_api;
+mod files;
 mod frames;
 mod groups;
 mod harness;

@@ -52,7 +52,7 @@ fn delete(cx: &Cx<'_>, topic: &str, index: i32, offset: i64) -> Result<i64, Erro
     }
     if let Err(fault) = partition.log_mut().delete_records(before, cx.node.clock.now_ms()) {
         drop(partition);
-        cx.node.log_dir_failed(&cell.log_dir, &fault);
+        cx.node.log_failed(&cell, &fault);
         return Err(ErrorCode::KafkaStorageError);
     }
     let start = partition.log().log_start_offset();

@@ -185,7 +185,7 @@ fn aborted_transaction(t: AbortedTxn) -> AbortedTransaction {
 fn failed(cx: &Cx<'_>, cell: &Cell, mut partition: MutexGuard<'_, Partition>, fault: &Fault) -> Fetched {
     partition.log_mut().fail(fault.clone());
     drop(partition);
-    cx.node.log_dir_failed(&cell.log_dir, fault);
+    cx.node.log_failed(cell, fault);
     Fetched::refused(ErrorCode::KafkaStorageError)
 }
 

@@ -109,7 +109,7 @@ async fn look_up(
     match found {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(ReadError::Fault(fault))) => {
-            cx.node.log_dir_failed(&cell.log_dir, &fault);
+            cx.node.log_failed(&cell, &fault);
             Err(ErrorCode::KafkaStorageError)
         }
         Ok(Err(ReadError::Damaged { .. })) => Err(ErrorCode::CorruptMessage),

@@ -307,7 +307,7 @@ pub fn append(node: &Arc<Node>, buffer: &mut [u8], staged: &mut Staged) -> Optio
                 appended.wants_sync
             }
             Err(fault) => {
-                node.log_dir_failed(&cell.log_dir, &fault);
+                node.log_failed(&cell, &fault);
                 for batch in batches.iter_mut() {
                     batch.state = State::refused(ErrorCode::KafkaStorageError);
                 }

@@ -171,7 +171,7 @@ impl Cleaner {
             let dirt = match dirt {
                 Ok(dirt) => dirt,
                 Err(fault) => {
-                    node.log_dir_failed(&cell.log_dir, &fault);
+                    node.log_failed(cell, &fault);
                     continue;
                 }
             };
@@ -288,7 +288,7 @@ impl Cleaner {
                     warn!(topic = %cell.topic, partition = cell.index, error = %fault, "no room to compact the log");
                 }
                 io::ErrorKind::FileTooLarge => give_up(&fault),
-                _ => node.log_dir_failed(&cell.log_dir, &fault),
+                _ => node.log_failed(cell, &fault),
             },
         }
     }

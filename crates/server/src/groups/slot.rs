@@ -269,7 +269,7 @@ impl Slot {
         let log_end = partition.log().log_end_offset();
         drop(partition);
         let appended = appended.map_err(|fault| {
-            node.log_dir_failed(&self.cell.log_dir, &fault);
+            node.log_failed(&self.cell, &fault);
             Refused { error: ErrorCode::KafkaStorageError, clean: false }
         })?;
         if appended.wants_sync {
