@@ -188,3 +188,35 @@ fn a_group_with_a_size_limit_turns_the_next_member_away() {
     members[1].answer();
     assert_eq!(ask(&mut members[2], "").0, "GROUP_MAX_SIZE_REACHED");
 }
+
+#[test]
+fn a_flood_of_commits_leaves_a_small_log() {
+    let settings = [
+        ("log.roll.ms", "20"),
+        ("log.cleaner.backoff.ms", "20"),
+        ("log.cleaner.min.cleanable.ratio", "0.01"),
+        ("log.segment.delete.delay.ms", "0"),
+    ];
+    let broker = Broker::with(&settings);
+    let Some(data) = broker.data() else { return }; // whatever broker it is, it has other settings
+    let mut client = broker.connect();
+    client.create_topic("committed-to", &[]);
+    let group = unique("group");
+    ready(&mut client, &group);
+    let metadata = "m".repeat(2000);
+    for _ in 0..1000 {
+        assert_eq!(commit(&mut client, &group, &metadata), "NONE");
+    }
+    let size = || -> u64 {
+        let files = std::fs::read_dir(data.join("__consumer_offsets-0")).unwrap();
+        // A file may be removed while the folder is read.
+        files.filter_map(|file| Some(file.unwrap().metadata().ok()?.len())).sum()
+    };
+    let started = Instant::now();
+    while size() > 200_000 {
+        assert!(started.elapsed() < Duration::from_secs(60), "{} bytes for one group", size());
+        // The active segment is never compacted: a commit begins a new one.
+        assert_eq!(commit(&mut client, &group, "last"), "NONE");
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}

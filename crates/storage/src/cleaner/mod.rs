@@ -20,14 +20,14 @@ use crate::log::Damage;
 use crate::scan::{Scan, Stop};
 use crate::segment::{LOG_SUFFIX, TXN_INDEX_SUFFIX};
 use crate::txn_index;
-use key_map::KeyMap;
+use key_map::{Hash, KeyMap};
 use output::Output;
 pub(crate) use output::{CLEANED_SUFFIX, FILES, Finished, remove as remove_cleaned};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use transactions::{Fate, Transactions};
-use wire::records::{Batch, BatchError, Compaction, Left};
+use wire::records::{Batch, BatchError, Codec, Compaction, Left};
 
 /// What a cleaning may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -144,6 +144,7 @@ pub fn clean(
         map: KeyMap::new(limits.map_bytes, limits.load_factor, seed),
         latest: plan.first_dirty - 1,
         compaction: Compaction::new(),
+        hashes: Vec::new(),
         done: Cleaned::default(),
         pace,
     };
@@ -217,6 +218,8 @@ struct Cleaning<'a> {
     /// The map knows of all records up to here.
     latest: i64,
     compaction: Compaction,
+    /// Offsets and hashes of a batch's keys.
+    hashes: Vec<(i64, Hash)>,
     done: Cleaned,
     pace: Pace<'a>,
 }
@@ -236,20 +239,28 @@ impl Cleaning<'_> {
                 if batch.is_control() {
                     transactions.fate(&batch);
                 } else if !transactions.is_aborted(&batch) && batch.last_offset() >= plan.first_dirty {
-                    let (map, latest) = (&mut self.map, &mut self.latest);
-                    let seen = self.compaction.keys(&batch, |offset, key| {
-                        let fits = offset < plan.first_dirty || map.put(key, offset);
-                        *latest = if fits { offset.max(*latest) } else { *latest };
-                        fits
-                    });
-                    if !seen.map_err(|error| damaged(source, position, &batch, &error))? {
-                        return Ok(());
+                    self.hash_keys(&batch).map_err(|error| damaged(source, position, &batch, &error))?;
+                    for (offset, hash) in &self.hashes {
+                        if *offset >= plan.first_dirty {
+                            if !self.map.put(*hash, *offset) {
+                                return Ok(());
+                            }
+                            self.latest = *offset;
+                        }
                     }
                 }
                 self.latest = self.latest.max(batch.last_offset());
             }
             self.latest = self.latest.max(source.next_offset - 1);
         }
+        Ok(())
+    }
+
+    fn hash_keys(&mut self, batch: &Batch<'_>) -> Result<(), BatchError> {
+        let (map, hashes) = (&self.map, &mut self.hashes);
+        hashes.clear();
+        self.compaction.keys(batch, |offset, key| hashes.push((offset, map.hash(key))))?;
+        map.warm(hashes.iter().map(|(_, hash)| *hash));
         Ok(())
     }
 
@@ -329,16 +340,25 @@ impl Cleaning<'_> {
         if batch.base_offset() > self.latest {
             return Ok(Ok(Left::Whole));
         }
+        // To look twice at what is compressed would cost more than it saves.
+        self.hashes.clear();
+        if batch.codec() == Ok(Codec::None)
+            && let Err(error) = self.hash_keys(batch)
+        {
+            return Ok(Err(error));
+        }
         let (map, latest, mut without_key) = (&self.map, self.latest, 0);
+        let mut hashes = self.hashes.iter();
         let keep = |offset: i64, key: Option<&[u8]>, has_value: bool| {
+            let hash = key.map(|key| hashes.next().map_or_else(|| map.hash(key), |(_, hash)| *hash));
             if offset > latest {
                 return true;
             }
-            let Some(key) = key else {
+            let Some(hash) = hash else {
                 without_key += 1;
                 return false;
             };
-            (has_value || !is_over) && map.get(key).is_none_or(|newest| offset >= newest)
+            (has_value || !is_over) && map.get(hash).is_none_or(|newest| offset >= newest)
         };
         let left = self.compaction.filter(batch, horizon_ms, false, keep, &mut output.pending);
         self.done.without_key += without_key;

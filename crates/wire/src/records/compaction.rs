@@ -40,19 +40,17 @@ impl Compaction {
         Compaction::default()
     }
 
-    /// Shows offset and key of each record that has one to `see`, until it says no. Whether it never did.
-    pub fn keys(&mut self, batch: &Batch<'_>, mut see: impl FnMut(i64, &[u8]) -> bool) -> Result<bool, BatchError> {
+    /// Shows offset and key of each record that has one to `see`.
+    pub fn keys(&mut self, batch: &Batch<'_>, mut see: impl FnMut(i64, &[u8])) -> Result<(), BatchError> {
         let records = batch.records_in(&mut self.scratch, DECOMPRESSED_MAX)?;
         let mut rest = &*records.bytes;
         for index in 0..batch.record_count() {
             let record = take_record(&mut rest).map_err(|reason| BatchError::Record { index, reason })?;
-            if let Some(key) = record.key
-                && !see(batch.base_offset() + i64::from(record.offset_delta), key)
-            {
-                return Ok(false);
+            if let Some(key) = record.key {
+                see(batch.base_offset() + i64::from(record.offset_delta), key);
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Appends what is left of `batch` to `out`: the records of which `keep` (offset, key, whether there is a value) says
@@ -217,11 +215,8 @@ mod tests {
             assert!(empty.is_crc_valid() && empty.is_empty() && out.len() == HEADER_SIZE);
             assert_eq!((empty.next_offset(), empty.last_sequence(), empty.max_timestamp()), (54, 43, 1200));
             let mut keys = Vec::new();
-            let all = compaction.keys(&batch, |offset, key| {
-                keys.push((offset, key.to_vec()));
-                offset < 51
-            });
-            assert_eq!((all, keys), (Ok(false), vec![(50, b"a".to_vec()), (51, b"b".to_vec())]));
+            compaction.keys(&batch, |offset, key| keys.push((offset, key.to_vec()))).unwrap();
+            assert_eq!(keys, [(50, b"a".to_vec()), (51, b"b".to_vec()), (52, b"c".to_vec())]);
         }
     }
 
