@@ -26,6 +26,35 @@ pub fn log_time(ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02},{milli:03}")
 }
 
+/// A moment in local time by a pattern of Java's `SimpleDateFormat`, of which y, M, d, H, m, s and S are known.
+pub fn formatted(ms: i64, pattern: &str) -> String {
+    let (year, month, day, hour, minute, second, milli) = local(ms);
+    let mut out = String::new();
+    let mut rest = pattern.chars().peekable();
+    while let Some(letter) = rest.next() {
+        let mut width = 1;
+        while rest.next_if_eq(&letter).is_some() {
+            width += 1;
+        }
+        let number = match letter {
+            'y' if width == 2 => year % 100,
+            'y' => year,
+            'M' => month.into(),
+            'd' => day.into(),
+            'H' => hour.into(),
+            'm' => minute.into(),
+            's' => second.into(),
+            'S' => milli.into(),
+            other => {
+                out.extend(std::iter::repeat_n(other, width));
+                continue;
+            }
+        };
+        out += &format!("{number:0width$}");
+    }
+    out
+}
+
 /// The date of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
 fn civil(days: i64) -> (i64, u32, u32) {
     // Years are counted from March, so that the leap day comes last; 400 years have 146,097 days.
@@ -113,6 +142,13 @@ mod tests {
             assert_eq!(days(year, month.into(), day.into()), at);
         }
         assert_eq!(days(2019, 13, 1), days(2020, 1, 1));
+    }
+
+    #[test]
+    fn moments_are_shown_by_a_pattern() {
+        let shown = formatted(1_577_836_800_007, "yyyy/MM/dd HH:mm:ss:SSS yy");
+        assert!(shown.ends_with(":00:007 20") || shown.ends_with(":00:007 19"), "{shown}");
+        assert_eq!(formatted(7, "SSSS S"), "0007 7");
     }
 
     #[test]

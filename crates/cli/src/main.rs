@@ -26,11 +26,13 @@ mod kafka_configs;
 mod kafka_console_consumer;
 mod kafka_console_producer;
 mod kafka_consumer_groups;
+mod kafka_consumer_perf_test;
 mod kafka_delete_records;
 mod kafka_dump_log;
 mod kafka_get_offsets;
 mod kafka_groups;
 mod kafka_log_dirs;
+mod kafka_producer_perf_test;
 mod kafka_server_start;
 mod kafka_server_stop;
 mod kafka_topics;
@@ -51,11 +53,13 @@ const TOOLS: &[Tool] = &[
     ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
     ("kafka-console-producer", "send the lines of standard input", kafka_console_producer::main),
     ("kafka-consumer-groups", "groups of consumers: members, offsets, lag", kafka_consumer_groups::main),
+    ("kafka-consumer-perf-test", "how fast records can be read", kafka_consumer_perf_test::main),
     ("kafka-delete-records", "delete the records before an offset", kafka_delete_records::main),
     ("kafka-dump-log", "what is in the files of a log", kafka_dump_log::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-groups", "list groups of all kinds", kafka_groups::main),
     ("kafka-log-dirs", "what each partition takes in which directory", kafka_log_dirs::main),
+    ("kafka-producer-perf-test", "how fast records can be sent", kafka_producer_perf_test::main),
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
 ];

@@ -2,12 +2,13 @@
 
 use super::harness::{feed, run};
 
-const TOOLS: [&str; 11] = [
+const TOOLS: [&str; 12] = [
     "kafka-broker-api-versions",
     "kafka-configs",
     "kafka-console-consumer",
     "kafka-console-producer",
     "kafka-consumer-groups",
+    "kafka-consumer-perf-test",
     "kafka-delete-records",
     "kafka-dump-log",
     "kafka-get-offsets",
@@ -63,6 +64,11 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
         "kafka-consumer-groups",
         &["--bootstrap-server", "a:1", "--reset-offsets", "--group", "g", "--topic", "t", "--dry-run"],
         "Option '[reset-offsets]' requires one of the following scenarios: [[to-earliest], [to-current], [to-latest], [by-duration], [to-datetime], [from-file], [shift-by], [to-offset]]",
+    ),
+    (
+        "kafka-consumer-perf-test",
+        &["--bootstrap-server", "a:1", "--topic", "t"],
+        "Exactly one of the following arguments is required: [messages], [num-records]",
     ),
     ("kafka-groups", &["--bootstrap-server", "a:1"], "Command must include exactly one action: --list."),
     (
