@@ -52,7 +52,7 @@ fn broker() -> &'static Broker {
         ];
         std::thread::spawn(move || server::main(server::StartArgs { properties_file: None, overrides }));
         let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while [port, metrics_port].iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
             assert!(started.elapsed() < Duration::from_secs(20), "the broker does not come up");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -369,15 +369,30 @@ fn resources_with_settings_are_listed() {
     assert_eq!(list(1, &[99]).0, ErrorCode::UnsupportedVersion.code());
 }
 
+/// Head and body of what the metrics listener answers.
+fn get(path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", broker().metrics_port)).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn a_broker_that_serves_is_healthy_and_ready() {
+    for (path, says) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let (head, body) = get(path);
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert_eq!(body, says);
+    }
+}
+
 #[test]
 fn the_metrics_page_has_what_users_of_kafka_look_for() {
     create_topic("measured");
     ask(0, &ApiVersionsRequest::default(), |_| ());
-    let mut stream = TcpStream::connect(("127.0.0.1", broker().metrics_port)).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    let (head, page) = get("/metrics");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     for begin in [
         "kafka_log_log_size{topic=\"measured\",partition=\"0\"} 0",
@@ -386,6 +401,9 @@ fn the_metrics_page_has_what_users_of_kafka_look_for() {
         "kafka_network_requestmetrics_totaltimems_bucket{request=\"ApiVersions\",le=\"+Inf\"} ",
         "kafka_server_replicamanager_leadercount ",
         "kafka_controller_kafkacontroller_activebrokercount 1",
+        "kafka_log_logmanager_offlinelogdirectorycount 0",
+        "kafka_log_logcleanermanager_uncleanable_partitions_count 0",
+        "klamm_log_dir_usable_bytes{dir=\"",
         "process_resident_memory_bytes ",
     ] {
         assert!(page.lines().any(|line| line.starts_with(begin)), "{begin} is not in\n{page}");

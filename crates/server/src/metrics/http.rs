@@ -1,5 +1,5 @@
-//! A tiny HTTP/1.1 server for `GET /metrics`, with bounds: a few connections, a small head, a deadline for each step. One
-//! page is made at a time, off the threads that serve clients.
+//! A tiny HTTP/1.1 server for `GET /metrics`, `/healthz` and `/readyz`, with bounds: a few connections, a small head, a
+//! deadline for each step. One page of metrics is made at a time, off the threads that serve clients.
 
 use std::io;
 use std::sync::Arc;
@@ -22,20 +22,25 @@ const WRITE: Duration = Duration::from_secs(10);
 /// Pause after accepting failed, which happens when file descriptors run out.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// Makes the page.
-pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
+/// What is answered.
+pub struct Answers {
+    /// Makes the page of metrics.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Why the broker does not serve, if it does not.
+    pub not_ready: Box<dyn Fn() -> Option<String> + Send + Sync>,
+}
 
 /// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, render: Render) {
+pub async fn serve(listener: TcpListener, answers: Arc<Answers>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     let pages = Arc::new(Semaphore::new(1));
     loop {
         let Ok(permit) = connections.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (render, pages) = (render.clone(), pages.clone());
+                let (answers, pages) = (answers.clone(), pages.clone());
                 tokio::spawn(async move {
-                    if let Err(error) = connection(stream, render, &pages).await {
+                    if let Err(error) = connection(stream, answers, &pages).await {
                         debug!(%peer, %error, "a metrics connection ended early");
                     }
                     drop(permit);
@@ -47,15 +52,23 @@ pub async fn serve(listener: TcpListener, render: Render) {
 }
 
 /// Answers one request and closes: whoever scrapes comes back seconds later.
-async fn connection(mut stream: TcpStream, render: Render, pages: &Semaphore) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, answers: Arc<Answers>, pages: &Semaphore) -> io::Result<()> {
     let head = timeout(READ, read_head(&mut stream)).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    let (status, body, head_only) = match request_of(&head) {
-        Request::Metrics { head_only } => {
+    let (request, head_only) = request_of(&head);
+    let (status, body) = match request {
+        Request::Metrics => {
             let _turn = pages.acquire().await.map_err(io::Error::other)?;
-            let page = tokio::task::spawn_blocking(move || render()).await.map_err(io::Error::other)?;
-            ("200 OK", page, head_only)
+            let page = tokio::task::spawn_blocking(move || (answers.metrics)()).await.map_err(io::Error::other)?;
+            ("200 OK", page)
         }
-        Request::Wrong(status) => (status, format!("{status}\nMetrics are at GET /metrics\n"), false),
+        Request::Health => ("200 OK", "ok\n".to_owned()),
+        Request::Readiness => match (answers.not_ready)() {
+            None => ("200 OK", "ready\n".to_owned()),
+            Some(why) => ("503 Service Unavailable", format!("not ready: {why}\n")),
+        },
+        Request::Wrong(status) => {
+            (status, format!("{status}\nMetrics are at GET /metrics, health at /healthz and /readyz\n"))
+        }
     };
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: {}\r\nConnection: \
@@ -87,27 +100,34 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
-    Metrics { head_only: bool },
+    Metrics,
+    Health,
+    Readiness,
     Wrong(&'static str),
 }
 
-fn request_of(head: &[u8]) -> Request {
+/// What is asked for, and whether only the head of the answer is.
+fn request_of(head: &[u8]) -> (Request, bool) {
+    let wrong = |status| (Request::Wrong(status), false);
     if head.len() > HEAD_BYTES {
-        return Request::Wrong("431 Request Header Fields Too Large");
+        return wrong("431 Request Header Fields Too Large");
     }
     let line = head.split(|b| *b == b'\r').next().unwrap_or_default();
     let words: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
-    let [method, target, version] = words[..] else { return Request::Wrong("400 Bad Request") };
+    let [method, target, version] = words[..] else { return wrong("400 Bad Request") };
     if !version.starts_with(b"HTTP/1.") {
-        return Request::Wrong("400 Bad Request");
+        return wrong("400 Bad Request");
     }
-    let path = target.split(|b| *b == b'?').next().unwrap_or_default();
-    match (method, path) {
-        (b"GET", b"/metrics") => Request::Metrics { head_only: false },
-        (b"HEAD", b"/metrics") => Request::Metrics { head_only: true },
-        (b"GET" | b"HEAD", _) => Request::Wrong("404 Not Found"),
-        _ => Request::Wrong("405 Method Not Allowed"),
+    if ![&b"GET"[..], b"HEAD"].contains(&method) {
+        return wrong("405 Method Not Allowed");
     }
+    let request = match target.split(|b| *b == b'?').next().unwrap_or_default() {
+        b"/metrics" => Request::Metrics,
+        b"/healthz" => Request::Health,
+        b"/readyz" => Request::Readiness,
+        _ => Request::Wrong("404 Not Found"),
+    };
+    (request, method == b"HEAD")
 }
 
 #[cfg(test)]
@@ -115,11 +135,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_metrics_are_served() {
-        let request = |text: &str| request_of(text.as_bytes());
-        assert_eq!(request("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Metrics { head_only: false });
-        assert_eq!(request("GET /metrics?name=x HTTP/1.0\r\n\r\n"), Request::Metrics { head_only: false });
-        assert_eq!(request("HEAD /metrics HTTP/1.1\r\n\r\n"), Request::Metrics { head_only: true });
+    fn only_metrics_and_health_are_served() {
+        let request = |text: &str| request_of(text.as_bytes()).0;
+        assert_eq!(request("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Metrics);
+        assert_eq!(request("GET /metrics?name=x HTTP/1.0\r\n\r\n"), Request::Metrics);
+        assert_eq!(request_of(b"HEAD /metrics HTTP/1.1\r\n\r\n"), (Request::Metrics, true));
+        assert_eq!(request_of(b"GET /healthz HTTP/1.1\r\n\r\n"), (Request::Health, false));
+        assert_eq!(request("GET /readyz HTTP/1.1\r\n\r\n"), Request::Readiness);
         assert_eq!(request("GET / HTTP/1.1\r\n\r\n"), Request::Wrong("404 Not Found"));
         assert_eq!(request("POST /metrics HTTP/1.1\r\n\r\n"), Request::Wrong("405 Method Not Allowed"));
         for garbage in
@@ -132,7 +154,11 @@ mod tests {
     async fn server() -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, Arc::new(|| "up 1\n".repeat(100_000))));
+        let answers = Answers {
+            metrics: Box::new(|| "up 1\n".repeat(100_000)),
+            not_ready: Box::new(|| Some("the disk is full".to_owned())),
+        };
+        tokio::spawn(serve(listener, Arc::new(answers)));
         address
     }
 
@@ -154,6 +180,16 @@ mod tests {
         assert_eq!(body.len(), 500_000);
         let head_only = ask(address, b"HEAD /metrics HTTP/1.1\r\n\r\n").await;
         assert!(head_only.ends_with("\r\n\r\n"));
+    }
+
+    #[tokio::test]
+    async fn health_and_readiness_are_told_apart() {
+        let address = server().await;
+        let alive = ask(address, b"GET /healthz HTTP/1.1\r\n\r\n").await;
+        assert!(alive.starts_with("HTTP/1.1 200 OK") && alive.ends_with("\r\n\r\nok\n"), "{alive}");
+        let ready = ask(address, b"GET /readyz HTTP/1.1\r\n\r\n").await;
+        let ends = ready.ends_with("\r\n\r\nnot ready: the disk is full\n");
+        assert!(ready.starts_with("HTTP/1.1 503 Service Unavailable") && ends, "{ready}");
     }
 
     #[tokio::test]

@@ -38,8 +38,28 @@ pub fn serve(node: &Arc<Node>, registry: &Arc<Registry>, address: SocketAddr) ->
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let (node, registry) = (node.clone(), registry.clone());
-    tokio::spawn(http::serve(listener, Arc::new(move || scrape::page(&node, &registry))));
+    let asked = node.clone();
+    let answers = http::Answers {
+        metrics: Box::new(move || scrape::page(&node, &registry)),
+        not_ready: Box::new(move || not_ready(&asked)),
+    };
+    tokio::spawn(http::serve(listener, Arc::new(answers)));
     Ok(())
+}
+
+/// Why a load balancer should send nobody here, if it should not.
+fn not_ready(node: &Node) -> Option<String> {
+    if node.is_stopping() {
+        return Some("the broker is stopping".to_owned());
+    }
+    let image = node.image();
+    let fenced = image.cluster.brokers().find(|b| b.id == node.node_id).is_none_or(|b| b.fenced);
+    if fenced {
+        return Some("the broker is not registered with the controller, or fenced".to_owned());
+    }
+    let offline: Vec<String> =
+        node.housekeeping.dirs.iter().filter(|d| d.is_offline()).map(|d| d.path().display().to_string()).collect();
+    (!offline.is_empty()).then(|| format!("offline log directories: {}", offline.join(", ")))
 }
 
 /// Threads share shards beyond this number.

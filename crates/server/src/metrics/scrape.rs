@@ -23,6 +23,8 @@ pub fn page(node: &Node, registry: &Registry) -> String {
     let ends = partitions(&mut page, node);
     groups(&mut page, node, &ends);
     cluster(&mut page, node);
+    log_dirs(&mut page, node);
+    cleaner(&mut page, node);
     process::write(&mut page);
     page.finish()
 }
@@ -154,6 +156,46 @@ fn groups(page: &mut Page, node: &Node, ends: &Ends) {
     for (state, count) in states {
         family.sample(&[("state", state)], count);
     }
+}
+
+fn log_dirs(page: &mut Page, node: &Node) {
+    let dirs: Vec<_> = node.housekeeping.dirs.iter().map(|d| (d.path().display().to_string(), d)).collect();
+    let offline = dirs.iter().filter(|(_, d)| d.is_offline()).count();
+    page.gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that failed.", offline);
+    let spaces: Vec<(&str, (u64, u64))> =
+        dirs.iter().filter_map(|(path, d)| Some((path.as_str(), d.log_dir.space().ok()?))).collect();
+    let mut family = page.family("klamm_log_dir_total_bytes", Kind::Gauge, "Size of a log directory's volume.");
+    for (path, (total, _)) in &spaces {
+        family.sample(&[("dir", path)], *total);
+    }
+    let help = "Bytes that a log directory's volume has left.";
+    let mut family = page.family("klamm_log_dir_usable_bytes", Kind::Gauge, help);
+    for (path, (_, usable)) in &spaces {
+        family.sample(&[("dir", path)], *usable);
+    }
+}
+
+fn cleaner(page: &mut Page, node: &Node) {
+    let stats = &node.cleaner.stats;
+    let ended_ms = stats.last_run_ended_ms.load(Ordering::Relaxed);
+    let since_ms = if ended_ms == 0 { 0 } else { node.clock.now_ms().saturating_sub(ended_ms).max(0) };
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let delay_s = stats.max_compaction_delay_ms.load(Ordering::Relaxed) / 1000;
+    page.gauge(
+        "kafka_log_logcleanermanager_uncleanable_partitions_count",
+        "Partitions that cannot be compacted because their log is damaged.",
+        load(&stats.uncleanable_partitions),
+    );
+    let help = "Share of the dirtiest compacted log that is not compacted, in percent.";
+    page.gauge("kafka_log_logcleanermanager_max_dirty_percent", help, load(&stats.max_dirty_percent));
+    let help = "Milliseconds since a log was last compacted; 0 when none was.";
+    page.gauge("kafka_log_logcleanermanager_time_since_last_run_ms", help, since_ms);
+    let help = "Seconds by which records are kept uncompacted beyond max.compaction.lag.ms.";
+    page.gauge("kafka_log_logcleaner_max_compaction_delay_secs", help, delay_s);
+    let mut counter = |name: &str, help: &str, value: u64| page.family(name, Kind::Counter, help).sample(&[], value);
+    counter("klamm_log_cleaner_runs_total", "Logs compacted.", load(&stats.runs));
+    counter("klamm_log_cleaner_read_bytes_total", "Bytes that the log cleaner read.", load(&stats.read_bytes));
+    counter("klamm_log_cleaner_written_bytes_total", "Bytes that the log cleaner wrote.", load(&stats.written_bytes));
 }
 
 fn cluster(page: &mut Page, node: &Node) {
