@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use storage::{Checkpoint, Fault, Offsets};
+use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 /// A partition that nobody used for this long gives back what only a busy one needs.
@@ -21,6 +22,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// See the module.
 pub struct Housekeeping {
     pub dirs: Arc<LogDirs>,
+    /// A directory went offline.
+    pub dir_failed: Notify,
     asked: Mutex<Asked>,
     wake: Condvar,
 }
@@ -56,7 +59,7 @@ impl Due {
 
 impl Housekeeping {
     pub fn new(dirs: Arc<LogDirs>) -> Housekeeping {
-        Housekeeping { dirs, asked: Mutex::default(), wake: Condvar::new() }
+        Housekeeping { dirs, dir_failed: Notify::new(), asked: Mutex::default(), wake: Condvar::new() }
     }
 
     fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
@@ -103,8 +106,9 @@ impl Housekeeping {
         }
         if self.dirs.all_offline() || path == node.config.metadata_log_dir {
             error!("no log directory that the node can work with is left: it stops");
-            node.fail();
+            return node.fail();
         }
+        self.dir_failed.notify_one();
     }
 
     /// Runs until [`Housekeeping::stop`].

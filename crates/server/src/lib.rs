@@ -14,6 +14,7 @@ mod clock;
 mod cold_reads;
 pub mod config;
 mod controller;
+mod failed_dirs;
 mod fetch_sessions;
 mod groups;
 mod housekeeping;

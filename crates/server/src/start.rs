@@ -8,6 +8,7 @@ use crate::chance;
 use crate::clock::Clock;
 use crate::config::{self, BrokerConfig};
 use crate::controller;
+use crate::failed_dirs;
 use crate::housekeeping::Housekeeping;
 use crate::log_dirs::{LogDirs, OpenedLog};
 use crate::net::listener;
@@ -130,6 +131,10 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
         accepting.spawn(listener::accept(node.clone(), b.name.clone(), listener, registry.clone()));
     }
     spawn_sweeper(&node, &registry);
+    {
+        let node = node.clone();
+        tokio::spawn(async move { failed_dirs::report(&node).await });
+    }
     if let Some(address) = node.config.metrics_listener {
         crate::metrics::serve(&node, &registry, address)?;
     }
@@ -431,6 +436,7 @@ async fn heartbeat(node: &Node, want_shut_down: bool) -> Result<metadata::contro
         broker_epoch: node.broker_epoch(),
         current_metadata_offset: node.image().offset,
         want_shut_down,
+        offline_log_dirs: failed_dirs::ids(node),
         ..Default::default()
     };
     match node.controller.submit(Command::Heartbeat(heartbeat)).await.map_err(|e| e.name())? {

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use wire::messages::*;
-use wire::records::Codec;
+use wire::records::{BatchBuilder, Codec};
 
 use crate::batches::batch;
-use crate::harness::{Broker, Client, name_of, unique};
+use crate::harness::{Broker, Client, name_of, now_ms, unique};
 
 /// More than the broker of these tests may have files open.
 const PARTITIONS: i32 = 200;
@@ -140,4 +140,58 @@ fn use_by_offset(client: &mut Client, topic: &str) {
     let wanted = delete_records_request::DeleteRecordsTopic { name: topic.into(), partitions: vec![partition].into() };
     let request = DeleteRecordsRequest { topics: vec![wanted].into(), timeout_ms: 1000, ..Default::default() };
     client.call(1, &request, |_| ());
+}
+
+/// The leader of each partition, as Metadata tells it.
+fn leaders(client: &mut Client, topic: &str) -> Vec<i32> {
+    let named = metadata_request::MetadataRequestTopic { name: Some(topic.into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![named].into()), ..Default::default() };
+    client.call(12, &request, |r| {
+        let topic = r.topics.first().unwrap();
+        let mut leaders: Vec<(i32, i32)> = topic.partitions.iter().map(|p| (p.partition_index, p.leader_id)).collect();
+        leaders.sort_unstable();
+        leaders.into_iter().map(|(_, leader)| leader).collect()
+    })
+}
+
+/// One large batch for one partition.
+fn produce_to(client: &mut Client, topic: &str, index: i32) -> &'static str {
+    let mut records = BatchBuilder::new(Codec::None);
+    records.append(now_ms(), None, Some(&vec![b'x'; 600_000]), &[]);
+    let records = records.build(0, -1);
+    let data = produce_request::PartitionProduceData { index, records: Some(records.as_slice().into()) };
+    let topic = produce_request::TopicProduceData {
+        name: topic.into(),
+        partition_data: vec![data].into(),
+        ..Default::default()
+    };
+    let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic].into(), ..Default::default() };
+    client.call(9, &request, |r| name_of(r.responses.first().unwrap().partition_responses.first().unwrap().error_code))
+}
+
+#[test]
+fn of_two_directories_one_may_fail_and_the_cluster_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let dirs = ["first", "second"].map(|name| folder.path().join(name));
+    let both = format!("{},{}", dirs[0].display(), dirs[1].display());
+    let broker = Broker::with(&[("log.dirs", &both)]);
+    if broker.data().is_none() {
+        return; // somebody else's broker has no files of ours
+    }
+    let mut client = broker.connect();
+    let topic = unique("spread");
+    create(&mut client, &topic, 2, &[("segment.bytes", "1048576")]);
+    let at = |index: i32| dirs[1].join(format!("{topic}-{index}"));
+    let doomed = (0..2).find(|index| at(*index).is_dir()).expect("each directory has a partition");
+    std::fs::remove_dir_all(at(doomed)).unwrap();
+    // At the latest the second batch wants a new segment, which can have no file any more.
+    let answers: Vec<&str> = (0..2).map(|_| produce_to(&mut client, &topic, doomed)).collect();
+    assert!(answers.contains(&"KAFKA_STORAGE_ERROR"), "{answers:?}");
+    let begun = Instant::now();
+    while leaders(&mut client, &topic)[doomed as usize] != -1 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the failed partition still has a leader");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(produce_to(&mut client, &topic, 1 - doomed), "NONE");
+    assert_eq!(leaders(&mut client, &topic)[(1 - doomed) as usize], 1);
 }

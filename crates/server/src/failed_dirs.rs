@@ -1,0 +1,59 @@
+//! Tells the controller of log directories that failed, and which replicas are in them (KIP-858): it takes the leadership
+//! from those, so that clients see that nobody leads.
+
+use crate::log_dirs::Dir;
+use crate::node::Node;
+use metadata::controller::{BrokerHeartbeat, Command, Reply};
+use metadata::image::TopicIdPartition;
+use std::sync::Arc;
+use tracing::error;
+use wire::Uuid;
+
+/// The ids of the directories that failed.
+pub fn ids(node: &Node) -> Vec<Uuid> {
+    offline(node).map(|dir| dir.id).collect()
+}
+
+fn offline(node: &Node) -> impl Iterator<Item = &Arc<Dir>> {
+    node.housekeeping.dirs.iter().filter(|dir| dir.is_offline())
+}
+
+/// Runs until the node stops.
+pub async fn report(node: &Arc<Node>) {
+    let mut stopped = std::pin::pin!(node.stopped());
+    loop {
+        tokio::select! {
+            () = node.housekeeping.dir_failed.notified() => {}
+            _ = &mut stopped => return,
+        }
+        if let Err(why) = tell(node).await {
+            error!(%why, "the controller could not be told of a failed log directory");
+        }
+    }
+}
+
+async fn tell(node: &Arc<Node>) -> Result<(), String> {
+    // With one directory the controller knows where replicas are; of several nobody has told it yet.
+    let table = node.partitions.table();
+    let in_dir = |dir: &Arc<Dir>| -> Vec<TopicIdPartition> {
+        let cells = table.cells().filter(|cell| cell.log_dir == dir.path());
+        cells.map(|cell| TopicIdPartition { topic_id: cell.topic_id, partition: cell.index }).collect()
+    };
+    let assignments: Vec<_> = offline(node).map(|dir| (dir.id, in_dir(dir))).collect();
+    drop(table);
+    let (broker_id, broker_epoch) = (node.node_id, node.broker_epoch());
+    let assign = Command::AssignReplicasToDirs { broker_id, broker_epoch, assignments };
+    node.controller.submit(assign).await.map_err(|e| e.name().to_owned())?;
+    let heartbeat = BrokerHeartbeat {
+        broker_id,
+        broker_epoch,
+        current_metadata_offset: node.image().offset,
+        offline_log_dirs: ids(node),
+        ..Default::default()
+    };
+    match node.controller.submit(Command::Heartbeat(heartbeat)).await.map_err(|e| e.name().to_owned())? {
+        Reply::Heartbeat(Ok(_)) => Ok(()),
+        Reply::Heartbeat(Err(refusal)) => Err(refusal.message.unwrap_or_else(|| refusal.code.name().to_owned())),
+        _ => Err("the controller gave another reply".to_owned()),
+    }
+}
