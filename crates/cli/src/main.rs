@@ -33,6 +33,7 @@ mod kafka_get_offsets;
 mod kafka_groups;
 mod kafka_log_dirs;
 mod kafka_producer_perf_test;
+mod kafka_run_class;
 mod kafka_server_start;
 mod kafka_server_stop;
 mod kafka_topics;
@@ -45,6 +46,9 @@ type Tool = (&'static str, &'static str, fn(&[String]) -> u8);
 
 /// The broker, which is no tool like the others: it runs until it is told to stop.
 const BROKER: &str = "kafka-server-start";
+
+/// Names another tool by its Java class.
+const RUN_CLASS: &str = "kafka-run-class";
 
 const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
@@ -70,8 +74,14 @@ fn main() -> ExitCode {
     let called = Path::new(&program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut args: Vec<String> = args.collect();
     let mut name = called.strip_suffix(".sh").unwrap_or(&called).to_owned();
-    if name != BROKER && find(&name).is_none() && !args.is_empty() {
+    if ![BROKER, RUN_CLASS].contains(&name.as_str()) && find(&name).is_none() && !args.is_empty() {
         name = args.remove(0);
+    }
+    if name == RUN_CLASS {
+        match kafka_run_class::tool(&args) {
+            Ok((tool, rest)) => (name, args) = (tool.to_owned(), rest.to_vec()),
+            Err(code) => return ExitCode::from(code),
+        }
     }
     let code = match find(&name) {
         Some((_, _, main)) => main(&args),
@@ -101,6 +111,7 @@ fn without_tool(word: &str) -> u8 {
             for (name, about, _) in TOOLS {
                 say!("  {name:28} {about}");
             }
+            say!("  {RUN_CLASS:28} the tool behind a Java class's name");
             term::flush();
             0
         }

@@ -70,6 +70,16 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
         &["--bootstrap-server", "a:1", "--topic", "t"],
         "Exactly one of the following arguments is required: [messages], [num-records]",
     ),
+    (
+        "kafka-run-class",
+        &["kafka.admin.TopicCommand", "--create", "--topic", "x"],
+        "--bootstrap-server must be specified",
+    ),
+    (
+        "kafka-run-class",
+        &["no.such.Class"],
+        "Error: Could not find or load main class no.such.Class: Klamm has no Java, and no tool of its own by that name.",
+    ),
     ("kafka-groups", &["--bootstrap-server", "a:1"], "Command must include exactly one action: --list."),
     (
         "kafka-configs",
