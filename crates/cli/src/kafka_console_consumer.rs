@@ -10,9 +10,9 @@ use client::consumer::{Consumer, Records, Seek, Subscription};
 use crate::console::formatter::{Formatter, Trouble};
 use crate::console::replaced;
 use crate::options::{HELP, Opt, Parsed, VERSION};
-use crate::pattern::Pattern;
 use crate::tool::{self, Exception, Stop};
 use crate::{complain, say, signals, term};
+use client::pattern::Pattern;
 
 const ABOUT: &str = "This tool helps to read data from Kafka topics and outputs it to standard output.";
 const LOGGER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";

@@ -11,9 +11,9 @@ use crate::consumer_groups::plan;
 use crate::consumer_groups::reset::{self, Rule, Scope};
 use crate::consumer_groups::{failed, failed_within, partitions_of, when};
 use crate::options::{HELP, Opt, OptionError, Parsed, VERSION};
-use crate::pattern::Pattern;
 use crate::tool::{self, Exception, Stop};
 use crate::{complain, java_order, say};
+use client::pattern::Pattern;
 
 const ABOUT: &str = "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or reset consumer group offsets.";
 

@@ -7,9 +7,9 @@ use client::Properties;
 use client::consumer::{Consumer, Subscription};
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
-use crate::pattern::Pattern;
 use crate::tool::{self, Exception, Stop};
 use crate::{clock, complain, say, signals, term};
+use client::pattern::Pattern;
 
 const ABOUT: &str = "This tool is used to verify the consumer performance.";
 

@@ -3,9 +3,9 @@
 use client::admin::{Isolation, OffsetAt};
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
-use crate::pattern::Pattern;
 use crate::tool::{self, Exception, Stop};
 use crate::{complain, say};
+use client::pattern::Pattern;
 
 const ABOUT: &str = "An interactive shell for getting topic-partition offsets.";
 

@@ -78,6 +78,7 @@ impl Broker {
         }
         let mut settings = self.file.as_deref().and_then(|f| client::properties::load(f).ok()).unwrap_or_default();
         settings.extend(self.overrides.clone());
+        let settings = client::config_providers::resolve(&settings).unwrap_or(settings);
         let get = |name: &str| settings.get(name).map(|v| v.trim());
         let roles = get("process.roles").unwrap_or("broker");
         let id = get("node.id").or(get("broker.id"));

@@ -9,9 +9,9 @@ use client::admin::{
 use wire::{ErrorCode, Uuid};
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
-use crate::pattern::Pattern;
 use crate::tool::{self, Exception, Stop};
 use crate::{java_order, say, term};
+use client::pattern::Pattern;
 
 const ABOUT: &str = "This tool helps to create, delete, describe, or change a topic.";
 const LOGGER: &str = "org.apache.kafka.tools.TopicCommand";

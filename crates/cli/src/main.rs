@@ -14,7 +14,6 @@ mod dump_log;
 mod java_order;
 mod json;
 mod options;
-mod pattern;
 mod signals;
 mod term;
 mod text;

@@ -53,7 +53,8 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Reads the settings; those that are not there get the Java client's defaults.
+    /// Reads settings whose variables are filled in ([`crate::config_providers`]); those that are not there get the Java
+    /// client's defaults.
     pub fn new(role: Role, properties: &Properties) -> Result<ClientConfig, Error> {
         refuse_unsupported(properties)?;
         let servers = properties.get("bootstrap.servers").ok_or_else(|| {

@@ -12,8 +12,10 @@
 
 pub mod admin;
 pub mod config;
+pub mod config_providers;
 pub mod consumer;
 pub mod metadata;
+pub mod pattern;
 pub mod producer;
 pub mod properties;
 pub mod random;

@@ -2,35 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use metadata::config::properties::parse;
 use metadata::config::value::{parse_duration_ms, parse_endpoint, parse_voter, split_list};
 use metadata::config::{Layers, broker, client_metrics, describe, group, remarks, table, topic};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::btree_map;
 use proptest::prelude::*;
-
-/// A setting as `java.util.Properties` stores it.
-fn stored(name: &str, value: &str) -> String {
-    let escape = |text: &str, is_name: bool| {
-        let mut out = String::new();
-        for (at, c) in text.chars().enumerate() {
-            match c {
-                ' ' if is_name || at == 0 => out.push_str("\\ "),
-                '\t' => out.push_str("\\t"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\x0c' => out.push_str("\\f"),
-                '=' | ':' | '#' | '!' | '\\' => out.extend(['\\', c]),
-                ' '..='~' => out.push(c),
-                c => {
-                    let mut units = [0; 2];
-                    c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04X}")));
-                }
-            }
-        }
-        out
-    };
-    format!("{}={}\n", escape(name, true), escape(value, false))
-}
 
 /// Text that is likely to hit a branch: signs, digits, separators, units, and anything else.
 fn text() -> impl Strategy<Value = String> {
@@ -38,17 +13,6 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #[test]
-    fn any_bytes_are_a_file_or_an_error(bytes in vec(any::<u8>(), 0..300)) {
-        let _ = parse(&bytes);
-    }
-
-    #[test]
-    fn what_java_stores_is_read_back(settings in btree_map(".{1,20}", ".{0,40}", 0..8)) {
-        let file: String = settings.iter().map(|(name, value)| stored(name, value)).collect();
-        prop_assert_eq!(parse(file.as_bytes()), Ok(settings));
-    }
-
     #[test]
     fn any_value_is_taken_or_refused_and_what_is_taken_prints_as_itself(value in text(), at in any::<prop::sample::Index>()) {
         let all: Vec<_> = [table::broker_keys(), table::topic_keys(), table::group_keys(), table::quota_keys()].concat();

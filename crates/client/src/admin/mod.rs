@@ -20,7 +20,7 @@ pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
 pub use topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription, TopicListing};
 
 use crate::config::{Properties, Role};
-use crate::{Client, ClientConfig, Error};
+use crate::{Client, ClientConfig, Error, config_providers};
 
 /// An administrator's client.
 #[derive(Clone, Debug)]
@@ -31,7 +31,8 @@ pub struct Admin {
 impl Admin {
     /// Reads the settings and the bootstrap addresses; connects when first needed.
     pub async fn open(properties: &Properties) -> Result<Admin, Error> {
-        Ok(Admin { client: Client::open(ClientConfig::new(Role::Admin, properties)?).await? })
+        let properties = config_providers::resolve(properties)?;
+        Ok(Admin { client: Client::open(ClientConfig::new(Role::Admin, &properties)?).await? })
     }
 
     /// The client below, for requests that have no method here.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::Error;
 use crate::admin::Isolation;
 use crate::config::{ClientConfig, Properties, Role, boolean, millis, number};
+use crate::config_providers;
 
 /// Where to begin when there is no committed offset, or it is out of range (`auto.offset.reset`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,7 @@ pub struct GroupConfig {
 impl ConsumerConfig {
     /// Reads the settings, and refuses those that cannot be.
     pub fn new(properties: &Properties) -> Result<ConsumerConfig, Error> {
+        let properties = &config_providers::resolve(properties)?;
         let mut client = ClientConfig::new(Role::Consumer, properties)?;
         let wrong = |name: &str, value: &str, why: String| {
             Err(Error::Config(format!("Invalid value {value} for configuration {name}: {why}")))

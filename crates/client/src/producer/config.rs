@@ -6,6 +6,7 @@ use wire::records::Codec;
 
 use crate::Error;
 use crate::config::{ClientConfig, Properties, Role, boolean, millis, number};
+use crate::config_providers;
 
 /// How records are gathered, sent and tried again. Names and defaults are the Java client's.
 #[derive(Clone, Debug)]
@@ -36,6 +37,7 @@ pub struct ProducerConfig {
 impl ProducerConfig {
     /// Reads the settings, and refuses those that contradict each other.
     pub fn new(properties: &Properties) -> Result<ProducerConfig, Error> {
+        let properties = &config_providers::resolve(properties)?;
         let client = ClientConfig::new(Role::Producer, properties)?;
         let wrong = |name: &str, value: &str, why: &str| {
             Error::Config(format!("Invalid value {value} for configuration {name}: {why}"))

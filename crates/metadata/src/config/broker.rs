@@ -124,7 +124,8 @@ pub fn validate_dynamic(own: &dyn Values, for_all_brokers: bool, fixed: &dyn Val
 }
 
 /// Keys that Kafka can change at run time and that this broker reads at its start only. A change is refused: it would be
-/// kept, shown and have no effect.
+/// kept, shown and have no effect. Config providers are among them also because whoever may change settings could
+/// otherwise have any file of the broker's shown to him.
 pub fn is_read_at_start_only(name: &str) -> bool {
     const KEYS: [&str; 6] = [
         "listeners",
@@ -134,7 +135,7 @@ pub fn is_read_at_start_only(name: &str) -> bool {
         "max.connections.per.ip.overrides",
         "producer.id.expiration.ms",
     ];
-    KEYS.contains(&name)
+    KEYS.contains(&name) || name == "config.providers" || name.starts_with("config.providers.")
 }
 
 fn key_of(name: &str) -> Option<&'static Key> {
@@ -146,7 +147,7 @@ fn is_served(name: &str, value: &str) -> Result<(), String> {
         Some((key, Effect::Refused(reason))) if !is_default(key, value) => {
             Err(format!("{name} cannot be set: {reason}"))
         }
-        Some(_) if is_read_at_start_only(name) => {
+        _ if is_read_at_start_only(name) => {
             Err(format!("{name} cannot be changed while this broker runs: set it in its file and start it again"))
         }
         Some((key, _)) if broker_key(name).is_none() && key.name.starts_with("max.connection") => {
@@ -204,6 +205,9 @@ mod tests {
             assert!(check(name, "5", false).unwrap_err().contains("cannot be set"), "{name}");
         }
         assert!(check("listener.name.x.ssl.keystore.location", "/x", false).is_err());
+        for name in ["config.providers", "config.providers.file.class"] {
+            assert!(check(name, "x", true).unwrap_err().contains("set it in its file"), "{name}");
+        }
         assert!(check("max.connections", "5000", true).unwrap_err().contains("set it in its file"));
     }
 

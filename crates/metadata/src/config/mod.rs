@@ -2,7 +2,6 @@
 //!
 //! * [`key`] says what a row of the table holds, [`table`] has the rows.
 //! * [`value`] parses and checks single values, with the sentences that Kafka says when they are wrong.
-//! * [`properties`] reads files.
 //! * [`layers`] decides which value counts: dynamic, from the file, default; [`describe`] tells where it came from,
 //!   [`remarks`] what is worth a word at start.
 //! * [`topic`] has the typed settings that partitions work with; [`broker`], [`group`] and [`client_metrics`] check the settings
@@ -16,7 +15,6 @@ pub mod describe;
 pub mod group;
 pub mod key;
 pub mod layers;
-pub mod properties;
 pub mod remarks;
 mod suggest;
 pub mod table;

@@ -13,6 +13,9 @@ pub fn remarks(file: &dyn Values) -> Vec<String> {
     let mut idle: BTreeMap<(bool, &str), Vec<String>> = BTreeMap::new();
     let mut unknown = Vec::new();
     file.for_each(&mut |name, value| {
+        if name.starts_with("config.providers.") {
+            return;
+        }
         let known = broker_key(name).or_else(|| broker_key(without_listener_prefix(name)?));
         if known.is_some_and(|key| is_default(key, value)) {
             return;

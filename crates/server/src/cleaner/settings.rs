@@ -79,7 +79,7 @@ impl Throttle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use metadata::config::properties::Properties;
+    use client::Properties;
 
     fn settings(lines: &[(&str, &str)]) -> CleanerSettings {
         let file: Properties = lines.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();

@@ -1,9 +1,9 @@
 //! Taking over fails closed: a setting that protects or promises something that is not there refuses the start by name,
 //! before anything is written. What merely has no effect is told once.
 
+use client::Properties;
 use metadata::config::broker::is_read_at_start_only;
 use metadata::config::layers::without_listener_prefix;
-use metadata::config::properties::Properties;
 use metadata::config::remarks::{self, is_default, suggestion};
 use metadata::config::table::{broker_key, retired};
 use metadata::config::{Effect, Key, Values};
@@ -33,7 +33,8 @@ pub fn refusals(file: &Properties) -> Vec<String> {
 pub fn stored_broker_refusals(stored: &dyn Values) -> Vec<String> {
     let mut refusals = Vec::new();
     stored.for_each(&mut |name, value| {
-        let at_start = || format!("{name}={value} would have no effect: this broker reads {name} from its file only");
+        // What a provider is told may be a secret.
+        let at_start = || format!("{name} would have no effect: this broker reads it from its file only");
         let reason = refusal(name, value).or_else(|| is_read_at_start_only(name).then(at_start));
         refusals.extend(reason.map(|reason| {
             format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use metadata::config::properties::Properties;
+use client::Properties;
 use metadata::config::value::parse_endpoint;
 
 use super::quorum::Roles;

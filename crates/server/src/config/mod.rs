@@ -19,9 +19,9 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use client::{Properties, config_providers, properties};
 use metadata::config::Layers;
 use metadata::config::broker::conflicts;
-use metadata::config::properties::{self, Properties};
 use metadata::quorum::VoterSet;
 use wire::records::Codec;
 
@@ -135,18 +135,19 @@ pub struct MetadataLog {
     pub max_snapshot_interval: Option<Duration>,
 }
 
-/// Reads a file (none: the defaults) and the `--override`s on top of it, and checks the whole.
+/// Reads a file (none: the defaults) and the `--override`s on top of it, fills in what config providers have, and checks
+/// the whole.
 pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<BrokerConfig, ConfigError> {
     let mut settings = match path {
         None => Properties::new(),
         Some(path) => {
             let said =
                 |why: String| ConfigError::one(format!("cannot read the configuration {}: {why}", path.display()));
-            let bytes = std::fs::read(path).map_err(|e| said(e.to_string()))?;
-            properties::parse(&bytes).map_err(said)?
+            properties::load(path).map_err(|e| said(e.to_string()))?
         }
     };
     settings.extend(overrides.iter().cloned());
+    let mut settings = config_providers::resolve(&settings).map_err(|e| ConfigError::one(e.to_string()))?;
     if path.is_none() && !settings.contains_key("log.dirs") && !settings.contains_key("log.dir") {
         settings.extend(data_home().map(|dir| ("log.dirs".to_owned(), dir)));
     }

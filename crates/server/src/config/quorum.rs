@@ -1,7 +1,7 @@
 //! What this process does in the cluster, and with whom. A cluster of several nodes is not there yet, so whatever names
 //! another node is refused.
 
-use metadata::config::properties::Properties;
+use client::Properties;
 use metadata::config::value::{parse_endpoint, parse_voter, split_list};
 use metadata::quorum::{Voter, VoterEndpoint, VoterSet};
 use wire::Uuid;

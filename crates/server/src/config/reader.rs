@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use metadata::config::properties::Properties;
+use client::Properties;
 use metadata::config::value::invalid;
 use metadata::config::{Key, Layers, Value, table};
 

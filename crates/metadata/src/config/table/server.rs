@@ -80,7 +80,7 @@ pub(super) const KEYS: &[Key] = &[
     int("share.fetch.purgatory.purge.interval.requests").default("1000")
         .later("share groups", "How often the store of waiting share fetches is cleaned."),
     list("config.providers").default("").low().cluster_wide()
-        .refused("config providers are not there yet, so values they would fill in stay unresolved", "Names of the providers that fill in values from files or the environment."),
+        .works("Names of the providers that fill in values from files or the environment; each has its config.providers.NAME.class."),
     boolean("unstable.api.versions.enable").default("false").high().internal()
         .ignored("versions of an API that Kafka calls unstable are not served", "Offers versions of APIs that are still in development."),
     boolean("unstable.feature.versions.enable").default("false").high().internal()
