@@ -17,8 +17,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("coordinator", &["wire", "metadata"]),
     ("broker", &["wire", "storage", "replication", "metadata", "coordinator"]),
     ("client", &["wire"]),
+    ("connect-api", &[]),
     ("server", &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client"]),
-    ("cli", &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client", "server"]),
+    (
+        "cli",
+        &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client", "server", "connect-api"],
+    ),
 ];
 
 /// The crates below the line: no sockets, threads, clocks, chance or ambient state, so that a simulation can run them.
