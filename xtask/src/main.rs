@@ -3,10 +3,12 @@
 //! - `test [STAGE...]`: every check, see [`test`].
 //! - `codegen`: writes `crates/wire/src/messages/` from `crates/wire/schema/`;
 //!   `codegen --check` only says whether they are as they should be.
+//! - `reference`: writes `docs/configuration.md` from the table of settings; a test of `metadata` says when it is stale.
 
 #![allow(clippy::print_stderr)]
 
 mod codegen;
+mod reference;
 mod test;
 
 use std::{path::Path, process::ExitCode};
@@ -22,8 +24,9 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "test" => test::run(rest),
         Some((command, [])) if command == "codegen" => tell(codegen::write(root())),
         Some((command, [check])) if command == "codegen" && check == "--check" => tell(codegen::check(root())),
+        Some((command, [])) if command == "reference" => tell(reference::write(root())),
         _ => {
-            eprintln!("usage: cargo xtask test [STAGE...] | codegen [--check]");
+            eprintln!("usage: cargo xtask test [STAGE...] | codegen [--check] | reference");
             ExitCode::from(2)
         }
     }

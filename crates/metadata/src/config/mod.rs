@@ -3,7 +3,7 @@
 //! * [`key`] says what a row of the table holds, [`table`] has the rows.
 //! * [`value`] parses and checks single values, with the sentences that Kafka says when they are wrong.
 //! * [`layers`] decides which value counts: dynamic, from the file, default; [`describe`] tells where it came from,
-//!   [`remarks`] what is worth a word at start.
+//!   [`remarks`] what is worth a word at start, [`reference`] writes the page that lists all of them.
 //! * [`topic`] has the typed settings that partitions work with; [`broker`], [`group`] and [`client_metrics`] check the settings
 //!   of those resources.
 //!
@@ -15,6 +15,7 @@ pub mod describe;
 pub mod group;
 pub mod key;
 pub mod layers;
+pub mod reference;
 pub mod remarks;
 mod suggest;
 pub mod table;
