@@ -3,8 +3,10 @@
 //! Invariant: quiet. Takes the cluster's state and events, gives commands; touches no file, socket or clock. The server
 //! carries the commands out.
 //!
-//! Read `reconcile.rs`.
+//! Read `reconcile.rs`, then `fetcher.rs`.
 
+pub mod fetcher;
 pub mod reconcile;
 
-pub use reconcile::{Command, Role, reconcile, reconcile_all};
+pub use fetcher::{FetchSettings, Fetcher, Verdict};
+pub use reconcile::{Command, assignment, reconcile, reconcile_all};

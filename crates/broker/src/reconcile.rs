@@ -4,27 +4,16 @@
 //! that carrying one out twice changes nothing.
 
 use metadata::image::{ConfigResource, Delta, Image, Partition, ResourceKind, Topic};
+use replication::Assignment;
 use std::sync::Arc;
 use wire::Uuid;
-
-/// What a replica is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    Leader {
-        epoch: i32,
-    },
-    /// `leader` is -1 while there is none.
-    Follower {
-        leader: i32,
-        epoch: i32,
-    },
-}
 
 /// What the node must do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Hold this replica, in this log directory, in this role; make its log where there is none.
-    Hold { topic: Arc<Topic>, partition: i32, directory: Uuid, role: Role },
+    /// Hold this replica, in this log directory, in the role that the assignment has for it; make its log where there is
+    /// none.
+    Hold { topic: Arc<Topic>, partition: i32, directory: Uuid, assignment: Assignment },
     /// Give up this replica and delete its log.
     Drop { topic: Arc<str>, topic_id: Uuid, partition: i32 },
     /// The topic is known to all nodes, wherever its partitions are.
@@ -88,10 +77,18 @@ fn command(topic: &Arc<Topic>, index: i32, partition: &Partition, node_id: i32, 
         let drop = Command::Drop { topic: topic.name.clone(), topic_id: topic.id, partition: index };
         return (!is_new).then_some(drop);
     };
-    let epoch = partition.leader_epoch;
-    let leads = partition.leader == node_id;
-    let role = if leads { Role::Leader { epoch } } else { Role::Follower { leader: partition.leader, epoch } };
-    Some(Command::Hold { topic: topic.clone(), partition: index, directory, role })
+    Some(Command::Hold { topic: topic.clone(), partition: index, directory, assignment: assignment(partition) })
+}
+
+/// What a replica is told of its partition.
+pub fn assignment(partition: &Partition) -> Assignment {
+    Assignment {
+        leader: partition.leader,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        replicas: partition.replicas.clone(),
+        isr: partition.isr.clone(),
+    }
 }
 
 /// The empty name stands for all brokers.
@@ -135,9 +132,12 @@ mod tests {
         })
     }
 
-    fn roles(commands: &[Command]) -> Vec<(i32, Role)> {
+    /// Partition, leader, leader epoch.
+    fn roles(commands: &[Command]) -> Vec<(i32, i32, i32)> {
         let role = |c: &Command| match c {
-            Command::Hold { partition, role, .. } => Some((*partition, *role)),
+            Command::Hold { partition, assignment, .. } => {
+                Some((*partition, assignment.leader, assignment.leader_epoch))
+            }
             _ => None,
         };
         commands.iter().filter_map(role).collect()
@@ -148,8 +148,8 @@ mod tests {
         let mut image = Image::default();
         let delta = apply(&mut image, vec![topic(), partition(0, vec![1, 2]), partition(1, vec![2, 3])]);
         let on = |node| reconcile(&image, &delta, node);
-        assert_eq!(roles(&on(1)), [(0, Role::Leader { epoch: 3 })]);
-        assert_eq!(roles(&on(2)), [(0, Role::Follower { leader: 1, epoch: 3 }), (1, Role::Leader { epoch: 3 })]);
+        assert_eq!(roles(&on(1)), [(0, 1, 3)]);
+        assert_eq!(roles(&on(2)), [(0, 1, 3), (1, 2, 3)]);
         assert!(matches!(&on(4)[..], [Command::Know { .. }]));
         assert_eq!(reconcile_all(&image, 2), on(2));
     }
@@ -160,7 +160,7 @@ mod tests {
         apply(&mut image, vec![topic(), partition(0, vec![1, 2])]);
         let change = PartitionChangeRecord { partition_id: 0, topic_id: ID, leader: 2, ..Default::default() };
         let delta = apply(&mut image, vec![MetadataRecord::PartitionChange(change)]);
-        assert_eq!(roles(&reconcile(&image, &delta, 1)), [(0, Role::Follower { leader: 2, epoch: 4 })]);
+        assert_eq!(roles(&reconcile(&image, &delta, 1)), [(0, 2, 4)]);
         let delta = apply(&mut image, vec![MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: ID })]);
         let commands = reconcile(&image, &delta, 1);
         assert!(matches!(&commands[..], [Command::Drop { partition: 0, .. }, Command::Forget { .. }]), "{commands:?}");

@@ -1,17 +1,40 @@
-//! One partition's replica on this node: its log, its leadership, its high watermark and the requests that wait for it.
+//! One partition's replica on this node: its log, its role, its high watermark and the requests that wait for it.
 
+use crate::acks::Waiting;
+use crate::assignment::Assignment;
+use crate::brokers::Brokers;
+use crate::leader::Leader;
 use crate::park::{Lot, Park};
+use crate::planted::{self, Bug};
 use std::sync::Arc;
 use storage::{Append, Fault, Log, Read, ReadError, SyncRequest, WriteBack};
 use wire::ErrorCode;
 
-/// When a record counts as committed on this node.
+/// When a record counts as there, on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// In the page cache, as Kafka does: survives the process, and with replicas the machine.
     PageCache,
-    /// On the disk: the high watermark follows what was synced, in groups (`flush.messages=1`).
+    /// On the disk: what is reported and counted follows what was synced, in groups (`flush.messages=1`).
     Synced,
+}
+
+/// What a replica is told about its topic and its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub durability: Durability,
+    /// `min.insync.replicas`
+    pub min_insync_replicas: u32,
+    /// `replica.lag.time.max.ms`
+    pub replica_lag_time_max_ms: i64,
+    pub bug: Bug,
+}
+
+impl Settings {
+    /// Kafka's defaults.
+    pub fn new(durability: Durability) -> Settings {
+        Settings { durability, min_insync_replicas: 1, replica_lag_time_max_ms: 30_000, bug: Bug::None }
+    }
 }
 
 /// A replica that leads its partition, follows a leader elsewhere, or has none.
@@ -29,15 +52,22 @@ pub enum Role {
 
 /// A plain struct with one owner at a time; the server keeps it behind a mutex that is never held while waiting.
 pub struct Partition {
+    pub(crate) me: i32,
     log: Log,
-    role: Role,
-    durability: Durability,
+    pub(crate) settings: Settings,
+    pub(crate) brokers: Arc<Brokers>,
+    /// The leader that is followed, and the epoch; without meaning while this replica leads.
+    following: (i32, i32),
+    /// While this replica leads.
+    pub(crate) leader: Option<Leader>,
     high_watermark: i64,
-    synced_offset: i64,
+    /// The time as it was last told.
+    pub(crate) now_ms: i64,
     /// Bytes appended and not yet credited to the fetches that wait for them.
     uncredited_bytes: i64,
     fetches: Lot,
-    acks: Vec<(i64, Arc<Park>)>,
+    replica_fetches: Lot,
+    pub(crate) acks: Waiting,
 }
 
 /// What a successful append leaves to do.
@@ -49,22 +79,28 @@ pub struct Appended {
     pub write_back: Option<WriteBack>,
     /// Bytes that were accepted.
     pub bytes: usize,
+    /// The leader epoch under which.
+    pub epoch: i32,
 }
 
 impl Partition {
-    /// A replica over an open log. All of a log that this node alone holds is committed: nothing was acknowledged
-    /// beyond what recovery kept.
-    pub fn new(log: Log, durability: Durability) -> Partition {
+    /// A replica of broker `me` over an open log. `high_watermark` is what was last written down of it: with replicas
+    /// elsewhere, nothing beyond is known to be committed until a leader finds it to be.
+    pub fn new(me: i32, log: Log, settings: Settings, brokers: Arc<Brokers>, high_watermark: i64) -> Partition {
         let end = log.log_end_offset();
         Partition {
+            me,
+            high_watermark: high_watermark.clamp(log.log_start_offset(), end.max(log.log_start_offset())),
             log,
-            role: Role::Follower { leader: -1, epoch: -1 },
-            durability,
-            high_watermark: end,
-            synced_offset: end,
+            settings,
+            brokers,
+            following: (-1, -1),
+            leader: None,
+            now_ms: i64::MIN,
             uncredited_bytes: 0,
             fetches: Lot::default(),
-            acks: Vec::new(),
+            replica_fetches: Lot::default(),
+            acks: Waiting::default(),
         }
     }
 
@@ -83,17 +119,20 @@ impl Partition {
     }
 
     pub fn role(&self) -> Role {
-        self.role
+        match &self.leader {
+            Some(leader) => Role::Leader { epoch: leader.epoch },
+            None => Role::Follower { leader: self.following.0, epoch: self.following.1 },
+        }
     }
 
     pub fn leader_epoch(&self) -> i32 {
-        match self.role {
+        match self.role() {
             Role::Leader { epoch } | Role::Follower { epoch, .. } => epoch,
         }
     }
 
     pub fn is_leader(&self) -> bool {
-        matches!(self.role, Role::Leader { .. })
+        self.leader.is_some()
     }
 
     pub fn high_watermark(&self) -> i64 {
@@ -106,34 +145,63 @@ impl Partition {
     }
 
     pub fn durability(&self) -> Durability {
-        self.durability
+        self.settings.durability
     }
 
-    pub fn set_durability(&mut self, durability: Durability) {
-        if self.durability != durability {
-            self.durability = durability;
-            if durability == Durability::Synced {
-                self.synced_offset = self.synced_offset.min(self.high_watermark);
-            }
+    /// Takes new settings; they count from now on.
+    pub fn set_settings(&mut self, settings: Settings) {
+        let was = std::mem::replace(&mut self.settings, settings);
+        if was != settings {
             self.advance();
+            self.settle_acks();
         }
     }
 
-    /// Leads from `epoch` on. An epoch that is already known changes nothing.
-    pub fn lead(&mut self, epoch: i32) -> Result<(), Fault> {
-        if self.role == (Role::Leader { epoch }) {
+    /// Takes the role that the cluster's state has for this replica. A state that is known, or older than what is known,
+    /// changes nothing. Whoever waits here for something that the new role cannot give is released.
+    pub fn assign(&mut self, assignment: &Assignment, now_ms: i64) -> Result<(), Fault> {
+        self.now_ms = self.now_ms.max(now_ms);
+        let (me, now_ms) = (self.me, self.now_ms);
+        if assignment.leader_epoch < self.leader_epoch() {
             return Ok(());
         }
-        self.log.assign_epoch(epoch, self.log.log_end_offset())?;
-        self.role = Role::Leader { epoch };
-        self.release_all();
+        if assignment.leader != me {
+            let is_known = self.leader.is_none() && self.following == (assignment.leader, assignment.leader_epoch);
+            if !is_known {
+                self.follow(assignment.leader, assignment.leader_epoch);
+                if planted::is(self.settings.bug, Bug::TruncateToHighWatermark) {
+                    self.truncate_to_high_watermark()?;
+                }
+            }
+            return Ok(());
+        }
+        match &mut self.leader {
+            Some(leader) if leader.epoch == assignment.leader_epoch => leader.update(me, assignment, now_ms),
+            before => {
+                let log_end = self.log.log_end_offset();
+                self.log.assign_epoch(assignment.leader_epoch, log_end)?;
+                let was_leader = before.is_some();
+                *before = Some(Leader::new(me, assignment, before.take(), log_end, now_ms));
+                // Those who fetch must learn of the epoch; what was appended in an unbroken leadership is still to come.
+                self.fetches.release_all();
+                self.replica_fetches.release_all();
+                if !was_leader {
+                    self.acks.credit_all();
+                    self.uncredited_bytes = 0;
+                }
+                if planted::is(self.settings.bug, Bug::NewLeaderCommitsAll) {
+                    self.high_watermark = log_end;
+                }
+            }
+        }
         self.advance();
+        self.settle_acks();
         Ok(())
     }
 
-    /// Stops leading; everything that waits here is released and will see the new role.
-    pub fn follow(&mut self, leader: i32, epoch: i32) {
-        self.role = Role::Follower { leader, epoch };
+    fn follow(&mut self, leader: i32, epoch: i32) {
+        self.leader = None;
+        self.following = (leader, epoch);
         self.release_all();
     }
 
@@ -144,79 +212,110 @@ impl Partition {
 
     /// Whether a request that names `epoch` (-1: none) may be served by this leader (KIP-320).
     pub fn check_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
-        match self.role {
-            Role::Leader { epoch: current } if epoch < 0 || epoch == current => Ok(()),
-            Role::Leader { epoch: current } if epoch < current => Err(ErrorCode::FencedLeaderEpoch),
-            Role::Leader { .. } => Err(ErrorCode::UnknownLeaderEpoch),
-            Role::Follower { epoch: current, .. } if epoch >= 0 && epoch < current => Err(ErrorCode::FencedLeaderEpoch),
-            Role::Follower { .. } => Err(ErrorCode::NotLeaderOrFollower),
+        let current = self.leader_epoch();
+        match self.is_leader() {
+            _ if epoch >= 0 && epoch < current => Err(ErrorCode::FencedLeaderEpoch),
+            _ if epoch > current => Err(ErrorCode::UnknownLeaderEpoch),
+            true => Ok(()),
+            false => Err(ErrorCode::NotLeaderOrFollower),
         }
     }
 
-    /// Appends validated batches with one write; each batch's outcome is in the batch.
+    /// Appends validated batches with one write; each batch's outcome is in the batch. `all`: the producer waits for all
+    /// replicas in sync, and there must be enough of them.
     ///
     /// # Errors
     /// A [`Fault`] of the log directory: nothing of these batches counts, and the log is offline.
-    pub fn append(&mut self, batches: &mut [Append<'_>], now_ms: i64) -> Result<Appended, Fault> {
-        let Role::Leader { epoch } = self.role else {
-            for batch in batches {
-                batch.outcome = Err(ErrorCode::NotLeaderOrFollower);
-            }
-            return Ok(Appended::default());
+    pub fn append(&mut self, batches: &mut [Append<'_>], all: bool, now_ms: i64) -> Result<Appended, Fault> {
+        self.now_ms = self.now_ms.max(now_ms);
+        let refusal = match &self.leader {
+            None => Some(ErrorCode::NotLeaderOrFollower),
+            Some(_) if all && self.is_under_min_isr() => Some(ErrorCode::NotEnoughReplicas),
+            Some(_) => None,
         };
+        let epoch = self.leader_epoch();
+        if let Some(code) = refusal {
+            for batch in batches {
+                batch.outcome = Err(code);
+            }
+            return Ok(Appended { epoch, ..Appended::default() });
+        }
         if let Err(fault) = self.log.append(batches, epoch, now_ms) {
             self.release_all();
             return Err(fault);
         }
         let bytes = batches.iter().filter(|b| matches!(&b.outcome, Ok(a) if !a.duplicate)).map(|b| b.bytes.len()).sum();
         self.uncredited_bytes += bytes as i64;
+        self.replica_fetches.credit(bytes as i64);
         self.advance();
         Ok(Appended {
             wants_sync: self.is_behind() || self.log.sync_due(now_ms),
             write_back: self.log.write_back(),
             bytes,
+            epoch,
         })
     }
 
-    /// Whether everything before `offset` is committed.
-    pub fn is_committed(&self, offset: i64) -> bool {
-        self.high_watermark >= offset
-    }
-
-    /// Parks a Produce until everything before `offset` is committed, or cannot be any more. It is credited one unit.
-    pub fn park_ack(&mut self, offset: i64, request: Arc<Park>) {
-        // The partition may have been taken away between the append and this.
-        if self.is_committed(offset) || !self.is_leader() || self.log.fault().is_some() {
-            request.credit(1);
-        } else {
-            self.acks.push((offset, request));
-        }
-    }
-
-    /// Parks a Fetch; it is credited the bytes that become readable.
+    /// Parks a consumer's Fetch; it is credited the bytes that become readable.
     pub fn park_fetch(&mut self, request: Arc<Park>) {
         self.fetches.park(request);
     }
 
+    /// Parks a follower's Fetch; it is credited the bytes that are appended.
+    pub fn park_replica_fetch(&mut self, request: Arc<Park>) {
+        self.replica_fetches.park(request);
+    }
+
+    fn readable_end(&self, committed: bool) -> i64 {
+        if committed { self.last_stable_offset() } else { self.high_watermark }
+    }
+
     /// Reads what a consumer may see from `from` on: up to the high watermark, or to the last stable offset.
+    ///
+    /// # Errors
+    /// OffsetOutOfRange also beyond the high watermark, of which a consumer knows nothing.
     pub fn read(&self, from: i64, max_bytes: u32, committed: bool, whole_first_batch: bool) -> Result<Read, ReadError> {
-        let upto = if committed { self.last_stable_offset() } else { self.high_watermark };
-        self.log.read(from, max_bytes, upto, whole_first_batch)
+        self.log.read(from, max_bytes, self.readable_end(committed), whole_first_batch)
+    }
+
+    /// Reads what a follower may see: everything.
+    pub fn read_as_replica(&self, from: i64, max_bytes: u32, whole_first_batch: bool) -> Result<Read, ReadError> {
+        self.log.read(from, max_bytes, self.log.log_end_offset(), whole_first_batch)
     }
 
     /// The bytes that [`Partition::read`] could give from `from` on; a position it would refuse counts as plenty, so
     /// that the refusal is not kept waiting.
     pub fn readable_bytes(&self, from: i64, committed: bool) -> i64 {
-        let upto = if committed { self.last_stable_offset() } else { self.high_watermark };
+        self.bytes_between(from, self.readable_end(committed))
+    }
+
+    /// As [`Partition::readable_bytes`], for a follower.
+    pub fn replica_readable_bytes(&self, from: i64) -> i64 {
+        self.bytes_between(from, self.log.log_end_offset())
+    }
+
+    fn bytes_between(&self, from: i64, upto: i64) -> i64 {
         if from == upto {
             return 0;
         }
         self.log.read(from, u32::MAX, upto, true).map_or(i64::MAX, |read| i64::from(read.available))
     }
 
+    /// Where this replica's log ends as far as it counts for anybody.
+    pub(crate) fn own_end(&self) -> i64 {
+        match self.settings.durability {
+            Durability::Synced if !planted::is(self.settings.bug, Bug::CommitBeforeSync) => self.synced_end(),
+            _ => self.log.log_end_offset(),
+        }
+    }
+
+    fn synced_end(&self) -> i64 {
+        self.log.recovery_point().min(self.log.log_end_offset())
+    }
+
     /// Whether something was appended that counts only once it is synced, and is not.
     pub fn is_behind(&self) -> bool {
-        self.durability == Durability::Synced && self.synced_offset < self.log.log_end_offset()
+        self.settings.durability == Durability::Synced && self.synced_end() < self.log.log_end_offset()
     }
 
     /// What must be synced, with the offset that it covers; to be run without holding the partition.
@@ -227,8 +326,8 @@ impl Partition {
     /// Everything before `offset` is on the disk.
     pub fn synced(&mut self, offset: i64) {
         self.log.synced(offset);
-        self.synced_offset = self.synced_offset.max(offset);
         self.advance();
+        self.settle_acks();
     }
 
     /// A sync failed: the log directory cannot be trusted any more, nothing is acknowledged from it.
@@ -236,33 +335,64 @@ impl Partition {
         self.release_all();
     }
 
-    fn advance(&mut self) {
-        let end = match self.durability {
-            Durability::PageCache => self.log.log_end_offset(),
-            Durability::Synced => self.synced_offset,
-        };
-        if end <= self.high_watermark || !self.is_leader() {
+    /// Moves a leader's high watermark as far as everybody who counts has come.
+    pub(crate) fn advance(&mut self) {
+        let own_end = self.own_end();
+        if own_end <= self.high_watermark {
             return;
         }
+        let Some(leader) = &self.leader else { return };
+        if self.is_under_min_isr() && !planted::is(self.settings.bug, Bug::CommitBelowMinIsr) {
+            return; // the eligible leader replicas must have all that is committed (KIP-966)
+        }
+        let end = leader.committed_end(own_end, &self.view());
+        if end <= self.high_watermark {
+            return;
+        }
+        let bytes = self.bytes_up_to(end);
         self.high_watermark = end;
         self.log.note_high_watermark(end);
-        let bytes = std::mem::take(&mut self.uncredited_bytes);
+        self.uncredited_bytes -= bytes;
         self.fetches.credit(bytes);
-        if !self.acks.is_empty() {
-            self.acks.retain(|(offset, request)| {
-                let committed = *offset <= end;
-                if committed {
-                    request.credit(1);
-                }
-                !committed && !request.is_over()
-            });
+        self.settle_acks();
+    }
+
+    /// The uncredited bytes before `end`, roughly where that is not all of them; never none.
+    fn bytes_up_to(&self, end: i64) -> i64 {
+        let log_end = self.log.log_end_offset();
+        if end >= log_end {
+            return self.uncredited_bytes;
+        }
+        let (part, whole) = (end - self.high_watermark, log_end - self.high_watermark);
+        let bytes = i128::from(self.uncredited_bytes) * i128::from(part) / i128::from(whole.max(1));
+        (bytes as i64).max(1)
+    }
+
+    /// As a follower: what the leader counts as committed, as far as it is here. Old news changes nothing.
+    pub(crate) fn follow_high_watermark(&mut self, leaders: i64) {
+        let end = leaders.min(self.log.log_end_offset());
+        if end > self.high_watermark {
+            self.high_watermark = end;
+            self.log.note_high_watermark(end);
         }
     }
 
-    fn release_all(&mut self) {
+    /// The log ends at `end` now. Whether something committed was cut.
+    pub(crate) fn was_truncated(&mut self, end: i64) -> bool {
+        let below = end < self.high_watermark;
+        self.high_watermark = self.high_watermark.min(end);
+        below
+    }
+
+    /// The log is empty and begins at `offset`.
+    pub(crate) fn started_anew_at(&mut self, offset: i64) {
+        self.high_watermark = offset;
+    }
+
+    pub(crate) fn release_all(&mut self) {
         self.fetches.release_all();
-        for (_, request) in self.acks.drain(..) {
-            request.credit(1); // it may wait for other partitions, which are no worse off
-        }
+        self.replica_fetches.release_all();
+        self.acks.credit_all();
+        self.uncredited_bytes = 0;
     }
 }

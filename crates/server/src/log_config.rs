@@ -1,7 +1,7 @@
 //! A topic's settings as its logs need them.
 
 use metadata::config::TopicConfig;
-use replication::Durability;
+use replication::{Durability, Settings};
 use storage::LogConfig;
 
 /// What a log is told of its topic's settings.
@@ -33,6 +33,15 @@ pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogCon
 
 /// `flush.messages=1` means that a record counts only once it is on the disk. Larger numbers are hints for write-back,
 /// as in Kafka.
-pub fn durability(topic: &TopicConfig) -> Durability {
+fn durability(topic: &TopicConfig) -> Durability {
     if topic.flush_messages <= 1 { Durability::Synced } else { Durability::PageCache }
+}
+
+/// What a replica is told of its topic's settings.
+pub fn replica_settings(topic: &TopicConfig, replica_lag_time_max_ms: i64) -> Settings {
+    Settings {
+        min_insync_replicas: topic.min_insync_replicas,
+        replica_lag_time_max_ms,
+        ..Settings::new(durability(topic))
+    }
 }

@@ -1,9 +1,10 @@
 //! The log directories of this node, and the logs in them.
 
-use crate::log_config::{durability, log_config};
+use crate::config::BrokerConfig;
+use crate::log_config::{log_config, replica_settings};
 use metadata::config::TopicConfig;
 use metadata::image::{Topic, directory};
-use replication::Partition;
+use replication::{Brokers, Partition, Settings};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,6 +24,7 @@ pub struct Dir {
     partitions: AtomicUsize,
     recovery_points: Offsets,
     log_start_offsets: Offsets,
+    high_watermarks: Offsets,
 }
 
 impl Dir {
@@ -40,7 +42,11 @@ pub struct LogDirs {
     disk: Arc<dyn Disk>,
     dirs: Vec<Arc<Dir>>,
     pub fds: Arc<FdBudget>,
+    /// Who may be in sync, as the partitions see it.
+    pub brokers: Arc<Brokers>,
+    node_id: i32,
     producer_id_expiration_ms: i64,
+    replica_lag_time_max_ms: i64,
     /// Where partitions were found at the start.
     found: Mutex<HashMap<(String, i32), usize>>,
     /// Logs of topics with the same settings share them.
@@ -61,7 +67,7 @@ impl LogDirs {
         disk: Arc<dyn Disk>,
         dirs: Vec<(Uuid, LogDir)>,
         fds: Arc<FdBudget>,
-        producer_id_expiration_ms: i64,
+        config: &BrokerConfig,
     ) -> Result<LogDirs, Fault> {
         let mut found = HashMap::new();
         let mut opened = Vec::new();
@@ -75,6 +81,7 @@ impl LogDirs {
                 id,
                 recovery_points: log_dir.checkpoint(Checkpoint::RecoveryPoint)?,
                 log_start_offsets: log_dir.checkpoint(Checkpoint::LogStart)?,
+                high_watermarks: log_dir.checkpoint(Checkpoint::HighWatermark)?,
                 log_dir,
                 offline: AtomicBool::new(false),
                 partitions: AtomicUsize::new(0),
@@ -84,7 +91,10 @@ impl LogDirs {
             disk,
             dirs: opened,
             fds,
-            producer_id_expiration_ms,
+            brokers: Arc::default(),
+            node_id: config.node_id,
+            producer_id_expiration_ms: config.producer_id_expiration_ms,
+            replica_lag_time_max_ms: config.replication.replica_lag_time_max_ms,
             found: Mutex::new(found),
             configs: Mutex::default(),
         })
@@ -118,6 +128,11 @@ impl LogDirs {
         let config = Arc::new(log_config(topic, self.producer_id_expiration_ms));
         configs.push((Arc::downgrade(topic), config.clone()));
         config
+    }
+
+    /// What replicas of a topic with these settings are told.
+    pub fn replica_settings(&self, topic: &TopicConfig) -> Settings {
+        replica_settings(topic, self.replica_lag_time_max_ms)
     }
 
     /// Opens a partition's log where it is, or makes it in the directory `assigned` (any, when that is none of ours).
@@ -155,7 +170,10 @@ impl LogDirs {
             log
         };
         dir.partitions.fetch_add(1, Ordering::Relaxed);
-        Ok(OpenedLog { partition: Partition::new(log, durability(config)), dir, is_new })
+        let high_watermark = if is_new { 0 } else { dir.high_watermarks.get(&key).copied().unwrap_or(0) };
+        let settings = self.replica_settings(config);
+        let partition = Partition::new(self.node_id, log, settings, self.brokers.clone(), high_watermark);
+        Ok(OpenedLog { partition, dir, is_new })
     }
 
     /// Whether the directory found is this topic's, and not what is left of an older one of the same name. What is left is

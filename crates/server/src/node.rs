@@ -145,6 +145,8 @@ impl Node {
     }
 
     fn carry_out(self: &Arc<Node>, image: Arc<Image>, commands: Vec<broker::Command>) {
+        let active = image.cluster.brokers().filter(|broker| broker.is_active());
+        self.housekeeping.dirs.brokers.set(active.map(|broker| (broker.id, broker.epoch)));
         self.reconciler.lock().unwrap_or_else(PoisonError::into_inner).carry_out(self, &image, commands);
         self.image.store(image);
     }

@@ -1,12 +1,12 @@
 //! Carries out what a change of the cluster's state means for this node's partitions (`broker::reconcile`).
 
-use crate::log_config::durability;
 use crate::log_dirs::{LogDirs, OpenedLog};
 use crate::node::{Node, topic_config};
 use crate::partitions::{Cell, Table, Topic, Traffic};
-use broker::{Command, Role};
+use broker::Command;
 use metadata::config::TopicConfigs;
 use metadata::image::{self, Image};
+use replication::Assignment;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,8 +42,8 @@ impl Reconciler {
         for command in commands {
             match command {
                 Command::Know { topic } => self.know(node, image, &mut table, &topic),
-                Command::Hold { topic, partition, directory, role } => {
-                    self.hold(node, &mut table, &mut changed_dirs, &topic, partition, directory, role);
+                Command::Hold { topic, partition, directory, assignment } => {
+                    self.hold(node, &mut table, &mut changed_dirs, &topic, partition, directory, &assignment);
                 }
                 Command::Drop { topic, topic_id, partition } => {
                     drop_partition(node, &mut table, &topic, topic_id, partition);
@@ -94,7 +94,7 @@ impl Reconciler {
         topic: &image::Topic,
         index: i32,
         directory: Uuid,
-        role: Role,
+        assignment: &Assignment,
     ) {
         let Some(entry) = table.by_id(&topic.id).cloned() else { return };
         let cell = match entry.cell(index) {
@@ -121,8 +121,15 @@ impl Reconciler {
                 cell
             }
         };
-        if let Err(fault) = set_role(&cell, role) {
-            node.log_failed(&cell, &fault);
+        let mut partition = cell.lock();
+        let assigned = partition.assign(assignment, node.clock.now_ms());
+        let is_behind = partition.is_behind();
+        drop(partition);
+        if let Err(fault) = assigned {
+            return node.log_failed(&cell, &fault);
+        }
+        if is_behind {
+            node.sync(&cell);
         }
     }
 
@@ -136,20 +143,9 @@ impl Reconciler {
         for cell in topic.partitions.iter().flatten() {
             let mut partition = cell.lock();
             partition.log_mut().set_config(log_config.clone());
-            partition.set_durability(durability(&config));
+            partition.set_settings(self.dirs.replica_settings(&config));
         }
         table.insert(Arc::new(Topic { config, ..Topic::clone(&topic) }));
-    }
-}
-
-fn set_role(cell: &Cell, role: Role) -> Result<(), Fault> {
-    let mut partition = cell.lock();
-    match role {
-        Role::Leader { epoch } => partition.lead(epoch),
-        Role::Follower { leader, epoch } => {
-            partition.follow(leader, epoch);
-            Ok(())
-        }
     }
 }
 

@@ -96,7 +96,7 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
     let shutdown = identity.shutdown();
     let previous_epoch = identity.previous_broker_epoch(opened.image(), config.node_id);
     let log_dir_ids: Vec<Uuid> = identity.dirs.iter().map(|(id, _)| *id).collect();
-    let dirs = Arc::new(LogDirs::new(disk, identity.dirs, fds, config.producer_id_expiration_ms)?);
+    let dirs = Arc::new(LogDirs::new(disk, identity.dirs, fds, &config)?);
     let logs = open_logs(&dirs, &config, opened.image(), clock.now_ms())?;
     for dir in dirs.iter() {
         dir.log_dir.begin(&boot_id)?;

@@ -290,3 +290,15 @@ fn syncs_are_asked_for_by_messages_by_time_and_after_a_roll() {
     assert!(log.sync_due(NOW), "a finished segment goes to the disk");
     done(&mut log);
 }
+
+/// A leader that appended nothing has noted an epoch at its log's end. The next leader may not know of it, and cutting at
+/// the end is how the follower is told.
+#[test]
+fn a_cut_at_the_end_forgets_an_epoch_that_wrote_nothing() {
+    let disk = MemDisk::new();
+    let mut log = filled(&disk, small(), 2);
+    log.assign_epoch(3, log.log_end_offset()).unwrap();
+    assert_eq!(log.latest_epoch(), 3);
+    log.truncate_to(log.log_end_offset()).unwrap();
+    assert_eq!((log.latest_epoch(), log.log_end_offset()), (0, 4));
+}

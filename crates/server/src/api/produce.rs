@@ -10,7 +10,7 @@ use crate::internal_topics;
 use crate::node::Node;
 use crate::partitions::{Cell, Topic};
 use metadata::config::topic::Compression;
-use replication::Park;
+use replication::{Ack, Park};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -71,7 +71,14 @@ struct StagedBatch {
 enum State {
     Refused(Refusal),
     Valid(Valid),
-    Done { appended: Appended, bytes: usize, log_start_offset: i64, committed: bool, cell: Arc<Cell> },
+    /// `ack` while the acknowledgement is open.
+    Done {
+        appended: Appended,
+        bytes: usize,
+        log_start_offset: i64,
+        ack: Option<Ack>,
+        cell: Arc<Cell>,
+    },
 }
 
 struct Valid {
@@ -82,6 +89,8 @@ struct Valid {
     recompressed: Option<Vec<u8>>,
     /// The topic's records carry the broker's time.
     log_append_time: bool,
+    /// The producer waits for all replicas in sync.
+    all: bool,
 }
 
 impl Staged {
@@ -121,7 +130,8 @@ pub fn stage(
                 None => {
                     let (scratch, compressor) = (&mut staged.scratch, &mut staged.compressor);
                     let zstd = header.version >= ZSTD_FROM;
-                    validate(found, &partition, zstd, buffer, now_ms, scratch, compressor)
+                    let all = request.acks == -1;
+                    validate(found, &partition, all, zstd, buffer, now_ms, scratch, compressor)
                 }
             };
             staged.batches.push(StagedBatch { index: partition.index, state });
@@ -176,9 +186,11 @@ fn refuse_whole(
     (internal && header.client_id.as_deref() != Some(ADMIN_CLIENT_ID)).then_some(ErrorCode::InvalidTopicException)
 }
 
+#[allow(clippy::too_many_arguments)] // where the batch is, its rules, and what checking it may use
 fn validate(
     topic: Option<&Arc<Topic>>,
     partition: &PartitionProduceData<'_>,
+    all: bool,
     zstd_allowed: bool,
     buffer: &[u8],
     now_ms: i64,
@@ -227,7 +239,7 @@ fn validate(
         }
     }
     let log_append_time = config.message_timestamp_type == TimestampType::LogAppendTime;
-    State::Valid(Valid { cell: cell.clone(), info, at: range_of(buffer, bytes), recompressed, log_append_time })
+    State::Valid(Valid { cell: cell.clone(), info, at: range_of(buffer, bytes), recompressed, log_append_time, all })
 }
 
 impl Valid {
@@ -271,8 +283,8 @@ pub fn append(node: &Arc<Node>, buffer: &mut [u8], staged: &mut Staged) -> Optio
             from += 1;
             continue;
         };
-        let cell = first.cell.clone();
-        let same = |b: &StagedBatch| matches!(&b.state, State::Valid(v) if Arc::ptr_eq(&v.cell, &cell));
+        let (cell, all) = (first.cell.clone(), first.all);
+        let same = |b: &StagedBatch| matches!(&b.state, State::Valid(v) if Arc::ptr_eq(&v.cell, &cell) && v.all == all);
         let run = staged.batches[from..].iter().take(RUN).take_while(|b| same(b)).count();
         let batches = &mut staged.batches[from..from + run];
         let mut appends = Vec::with_capacity(run);
@@ -294,9 +306,14 @@ pub fn append(node: &Arc<Node>, buffer: &mut [u8], staged: &mut Staged) -> Optio
         }
         cell.used.store(true, Relaxed);
         let mut partition = cell.lock();
-        let result = partition.append(&mut appends, now_ms);
+        let result = partition.append(&mut appends, all, now_ms);
         let log_start_offset = partition.log().log_start_offset();
-        let high_watermark = partition.high_watermark();
+        let ack_of = |outcome: &Result<Appended, ErrorCode>| {
+            let (appended, epoch) = (outcome.as_ref().ok()?, result.as_ref().ok()?.epoch);
+            let ack = Ack { offset: appended.last_offset + 1, epoch, all };
+            partition.acknowledged(&ack).is_none().then_some(ack)
+        };
+        let acks: Vec<_> = appends.iter().map(|append| ack_of(&append.outcome)).collect();
         drop(partition);
         let outcomes: Vec<_> = appends.into_iter().map(|a| (a.outcome, a.bytes.len())).collect();
         let wants_sync = match result {
@@ -315,12 +332,9 @@ pub fn append(node: &Arc<Node>, buffer: &mut [u8], staged: &mut Staged) -> Optio
                 continue;
             }
         };
-        for (batch, (outcome, bytes)) in batches.iter_mut().zip(outcomes) {
+        for (batch, ((outcome, bytes), ack)) in batches.iter_mut().zip(outcomes.into_iter().zip(acks)) {
             batch.state = match outcome {
-                Ok(appended) => {
-                    let committed = high_watermark > appended.last_offset;
-                    State::Done { appended, bytes, log_start_offset, committed, cell: cell.clone() }
-                }
+                Ok(appended) => State::Done { appended, bytes, log_start_offset, ack, cell: cell.clone() },
                 Err(code) => State::refused(code),
             };
         }
@@ -337,12 +351,12 @@ fn wait_for(staged: &Staged) -> Option<Wait> {
     let mut wait: Option<(Arc<Park>, Duration)> = None;
     for request in staged.requests.iter().filter(|r| r.acks != 0) {
         for batch in staged.topics[request.topics.clone()].iter().flat_map(|t| &staged.batches[t.batches.clone()]) {
-            let State::Done { appended, committed: false, cell, .. } = &batch.state else { continue };
+            let State::Done { ack: Some(ack), cell, .. } = &batch.state else { continue };
             let timeout = Duration::from_millis(request.timeout_ms.max(0) as u64);
             let (park, longest) = wait.get_or_insert_with(|| (Park::new(1), timeout));
             *longest = (*longest).max(timeout);
             park.expect(1);
-            cell.lock().park_ack(appended.last_offset + 1, park.clone());
+            cell.lock().park_ack(*ack, park.clone());
         }
     }
     wait.map(|(park, timeout)| {
@@ -353,20 +367,12 @@ fn wait_for(staged: &Staged) -> Option<Wait> {
 
 /// Waits until everything is acknowledged or the clients' time is over, and refuses what did not make it.
 pub async fn acknowledged(wait: Wait, staged: &mut Staged) {
-    let in_time = tokio::time::timeout(wait.timeout, wait.park.released()).await.is_ok();
+    let _ = tokio::time::timeout(wait.timeout, wait.park.released()).await; // what is still open then is refused
     wait.park.finish();
     for batch in &mut staged.batches {
-        let State::Done { appended, committed: false, cell, .. } = &batch.state else { continue };
-        let partition = cell.lock();
-        if !partition.is_committed(appended.last_offset + 1) {
-            let code = if !partition.is_leader() {
-                ErrorCode::NotLeaderOrFollower
-            } else if in_time {
-                ErrorCode::KafkaStorageError
-            } else {
-                ErrorCode::RequestTimedOut
-            };
-            drop(partition);
+        let State::Done { ack: Some(ack), cell, .. } = &batch.state else { continue };
+        let acknowledged = cell.lock().acknowledged(ack);
+        if let Err(code) = acknowledged.unwrap_or(Err(ErrorCode::RequestTimedOut)) {
             batch.state = State::refused(code);
         }
     }

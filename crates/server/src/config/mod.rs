@@ -10,6 +10,7 @@ pub mod guard;
 mod listeners;
 mod quorum;
 mod reader;
+mod replication;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use wire::records::Codec;
 
 pub use listeners::{Advertised, Listener};
 pub use quorum::Roles;
+pub use replication::Replication;
 
 use reader::Reader;
 
@@ -80,6 +82,7 @@ pub struct BrokerConfig {
     pub replica_high_watermark_checkpoint_interval: Duration,
     pub producer_id_expiration_ms: i64,
     pub producer_id_expiration_check_interval: Duration,
+    pub replication: Replication,
 
     pub auto_create_topics_enable: bool,
     pub delete_topic_enable: bool,
@@ -230,6 +233,7 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         replica_high_watermark_checkpoint_interval: r.ms("replica.high.watermark.checkpoint.interval.ms"),
         producer_id_expiration_ms: r.whole("producer.id.expiration.ms"),
         producer_id_expiration_check_interval: r.ms("producer.id.expiration.check.interval.ms"),
+        replication: Replication::read(r),
 
         auto_create_topics_enable: r.boolean("auto.create.topics.enable"),
         delete_topic_enable: r.boolean("delete.topic.enable"),

@@ -6,7 +6,7 @@ use crate::partitions::Cell;
 use crate::sync;
 use coordinator::records::Record;
 use coordinator::{Effects, Reply, ReplyToken, Request, Shard, Write};
-use replication::{Park, Partition};
+use replication::{Ack, Park};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -265,7 +265,7 @@ impl Slot {
         if partition.check_epoch(self.epoch).is_err() {
             return Err(Refused { error: ErrorCode::NotLeaderOrFollower, clean: false });
         }
-        let appended = partition.append(&mut appends, now_ms);
+        let appended = partition.append(&mut appends, true, now_ms);
         let log_end = partition.log().log_end_offset();
         drop(partition);
         let appended = appended.map_err(|fault| {
@@ -276,7 +276,14 @@ impl Slot {
             sync::sync(node, &self.cell);
         }
         match appends.iter().find_map(|append| append.outcome.as_ref().err()) {
-            Some(error) => Err(Refused { error: *error, clean: appends.iter().all(|append| append.outcome.is_err()) }),
+            Some(error) => {
+                // Clients of a group know what to do about this one (Kafka says it too).
+                let error = match *error {
+                    ErrorCode::NotEnoughReplicas => ErrorCode::CoordinatorNotAvailable,
+                    error => error,
+                };
+                Err(Refused { error, clean: appends.iter().all(|append| append.outcome.is_err()) })
+            }
             None => Ok(log_end),
         }
     }
@@ -309,11 +316,13 @@ impl Slot {
 
     async fn wait_for_commit(self: &Arc<Self>, node: &Arc<Node>, mut log_end: i64) {
         loop {
-            let park = Park::new(1);
-            self.cell.lock().park_ack(log_end, park.clone());
+            let (park, ack) = (Park::new(1), Ack { offset: log_end, epoch: self.epoch, all: true });
+            self.cell.lock().park_ack(ack, park.clone());
             park.released().await;
-            let lost = |partition: &Partition| !partition.is_committed(log_end) || !partition.is_leader();
-            if lost(&self.cell.lock()) {
+            // Whether enough replicas are in sync now makes no difference: it is committed.
+            let lost = |outcome| !matches!(outcome, Some(Ok(()) | Err(ErrorCode::NotEnoughReplicasAfterAppend)));
+            let outcome = self.cell.lock().acknowledged(&ack);
+            if lost(outcome) {
                 // Whether the records stay in the log is the next leader's to find out.
                 self.inner().committing = false;
                 return self.start_over(node, ErrorCode::NotLeaderOrFollower);

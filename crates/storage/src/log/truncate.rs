@@ -9,12 +9,14 @@ use crate::segment::{Segment, TXN_INDEX_SUFFIX};
 use crate::txn_index;
 
 impl Log {
-    /// Drops everything from `offset` on; a batch that holds `offset` goes whole. An offset at or beyond the end changes
-    /// nothing. The recovery point may go back: its checkpoint must be written before the next append.
+    /// Drops everything from `offset` on; a batch that holds `offset` goes whole. An offset at or beyond the end cuts
+    /// nothing, but an epoch that wrote nothing yet is forgotten: the leader that begins next may not know of it. The
+    /// recovery point may go back: its checkpoint must be written before the next append.
     pub fn truncate_to(&mut self, offset: i64) -> Result<(), Fault> {
         self.online()?;
         if offset >= self.log_end_offset {
-            return Ok(());
+            let end = self.log_end_offset;
+            return if self.epochs.truncate_from_end(end) { self.store_epochs() } else { Ok(()) };
         }
         let truncated =
             if offset < self.segments[0].base_offset { self.restart_at(offset) } else { self.cut_at(offset) };

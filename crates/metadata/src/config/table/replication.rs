@@ -5,26 +5,26 @@ use crate::config::key::{Key, boolean, int, long, string};
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     long("replica.lag.time.max.ms").default("30000").high()
-        .later("the cluster", "A follower that has not caught up for this long leaves the ISR."),
+        .works("A follower that has not caught up for this long leaves the ISR."),
     int("replica.socket.timeout.ms").default("30000").high()
-        .later("the cluster", "How long a follower waits for its leader's answer."),
+        .works("How long a follower waits for its leader's answer."),
     int("replica.socket.receive.buffer.bytes").default("65536").high()
         .later("the cluster", "Receive buffer of a follower's socket in bytes."),
     int("replica.fetch.max.bytes").default("1048576").at_least(0)
-        .later("the cluster", "Bytes that a follower asks for in each partition."),
+        .works("Bytes that a follower asks for in each partition."),
     int("replica.fetch.response.max.bytes").default("10485760").at_least(0)
-        .later("the cluster", "Bytes that a follower asks for in one request."),
+        .works("Bytes that a follower asks for in one request."),
     int("replica.fetch.wait.max.ms").default("500").high()
-        .later("the cluster", "How long a leader may hold a follower's fetch when there is nothing new."),
-    int("replica.fetch.min.bytes").default("1").high().later("the cluster", "Bytes that a follower waits for."),
+        .works("How long a leader may hold a follower's fetch when there is nothing new."),
+    int("replica.fetch.min.bytes").default("1").high().works("Bytes that a follower waits for."),
     int("replica.fetch.backoff.ms").default("1000").at_least(0)
-        .later("the cluster", "How long a follower rests after a failed fetch."),
+        .works("How long a follower rests after a failed fetch."),
     long("replica.high.watermark.checkpoint.interval.ms").default("5000").high()
         .works("How often the high watermarks are written down."),
     string("replica.selector.class")
         .later("the cluster", "Java class that chooses which replica a consumer reads from."),
     int("num.replica.fetchers").default("1").at_least(1).high().cluster_wide()
-        .later("the cluster", "Connections to each leader that a follower fetches over."),
+        .works("Connections to each leader that a follower fetches over."),
     int("num.replica.alter.log.dirs.threads").high()
         .later("the cluster", "Threads that move replicas between directories."),
     boolean("auto.leader.rebalance.enable").default("true").high()

@@ -1,0 +1,64 @@
+//! The replicas in sync, as the leader has them, and the change that it has proposed (KIP-497).
+//!
+//! Until the controller has answered, the leader does not know whether its proposal is in force. It acts on the *maximal*
+//! ISR, which has the members of both: whoever is elected, out of whichever of the two, has everything that was committed.
+
+use crate::assignment::Assignment;
+use crate::planted::{self, Bug};
+
+/// What the leader proposes to the controller with AlterPartition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    pub leader_epoch: i32,
+    /// The controller refuses a proposal that was made on another state of the partition.
+    pub partition_epoch: i32,
+    /// Broker ids, each with the epoch under which it fetched (KIP-903); -1 where it has not.
+    pub isr: Vec<(i32, i64)>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Isr {
+    pub partition_epoch: i32,
+    /// What the controller is known to have.
+    pub committed: Vec<i32>,
+    pub proposed: Option<Vec<i32>>,
+    /// When the proposal was last sent without an answer (ms): it may be in force.
+    pub unanswered_ms: Option<i64>,
+}
+
+impl Isr {
+    pub fn new(assignment: &Assignment) -> Isr {
+        Isr {
+            partition_epoch: assignment.partition_epoch,
+            committed: assignment.isr.to_vec(),
+            proposed: None,
+            unanswered_ms: None,
+        }
+    }
+
+    /// The proposal is known to be without effect.
+    pub fn withdraw(&mut self) {
+        self.proposed = None;
+        self.unanswered_ms = None;
+    }
+
+    /// Whether the maximal ISR has this broker.
+    pub fn may_have(&self, broker: i32, bug: Bug) -> bool {
+        let proposed = self.proposed.as_ref();
+        if planted::is(bug, Bug::ForgetProposedMembers) {
+            return self.committed.contains(&broker);
+        }
+        if planted::is(bug, Bug::TrustProposedShrink) {
+            return proposed.unwrap_or(&self.committed).contains(&broker);
+        }
+        self.committed.contains(&broker) || proposed.is_some_and(|isr| isr.contains(&broker))
+    }
+
+    /// Takes what the controller has, unless it is older than what is known.
+    pub fn take(&mut self, assignment: &Assignment) {
+        if assignment.partition_epoch > self.partition_epoch {
+            *self = Isr::new(assignment);
+        }
+    }
+}

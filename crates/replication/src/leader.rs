@@ -1,0 +1,314 @@
+//! The leader's side: what its followers have, who is in sync, and how far everything is committed.
+
+use crate::assignment::Assignment;
+use crate::brokers::Brokers;
+use crate::isr::{Isr, Proposal};
+use crate::partition::Partition;
+use crate::planted::{self, Bug};
+use wire::ErrorCode;
+
+/// A follower that was not caught up within memory.
+const NEVER: i64 = i64::MIN;
+/// A request that was given up may still be on its way to the controller for so long.
+const REQUEST_LIFE_MS: i64 = 30_000;
+
+/// What is known of a follower.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    pub id: i32,
+    /// Where it fetched last: it has everything before. -1 while it has not fetched under this leadership.
+    pub log_end_offset: i64,
+    /// Where its log begins; -1 while that is not known.
+    pub log_start_offset: i64,
+    /// The epoch of the registration under which it fetched last; -1 where it did not say.
+    pub broker_epoch: i64,
+    /// When it last had everything that was there.
+    caught_up_ms: i64,
+    /// The leader's end at its last fetch, and when that was: once it fetches from there, it was caught up then.
+    end_at_last_fetch: i64,
+    last_fetch_ms: i64,
+}
+
+/// What a leadership knows beside the log.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pub epoch: i32,
+    /// The first epoch of this replica's leadership without a break.
+    pub since: i32,
+    /// Where the log ended when the epoch began.
+    pub start_offset: i64,
+    pub isr: Isr,
+    pub followers: Vec<Follower>,
+}
+
+/// A follower's fetch of one partition: the proof of what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaFetch {
+    pub replica: i32,
+    /// -1: it did not say.
+    pub broker_epoch: i64,
+    /// It has everything before.
+    pub offset: i64,
+    pub log_start_offset: i64,
+}
+
+impl Follower {
+    fn new(id: i32, caught_up_ms: i64) -> Follower {
+        Follower {
+            id,
+            log_end_offset: -1,
+            log_start_offset: -1,
+            broker_epoch: -1,
+            caught_up_ms,
+            end_at_last_fetch: i64::MAX,
+            last_fetch_ms: NEVER,
+        }
+    }
+
+    fn fetched(&mut self, fetch: &ReplicaFetch, leader_end: i64, now_ms: i64) {
+        if fetch.offset >= leader_end {
+            self.caught_up_ms = self.caught_up_ms.max(now_ms);
+        } else if fetch.offset >= self.end_at_last_fetch {
+            self.caught_up_ms = self.caught_up_ms.max(self.last_fetch_ms);
+        }
+        self.log_end_offset = fetch.offset;
+        self.log_start_offset = fetch.log_start_offset;
+        self.broker_epoch = fetch.broker_epoch;
+        self.end_at_last_fetch = leader_end;
+        self.last_fetch_ms = now_ms;
+    }
+
+    fn is_caught_up(&self, leader_end: i64, now_ms: i64, lag_ms: i64) -> bool {
+        self.log_end_offset == leader_end || now_ms.saturating_sub(self.caught_up_ms) <= lag_ms
+    }
+}
+
+impl Leader {
+    /// A leadership that begins, or goes on under another epoch (`before`).
+    pub fn new(me: i32, assignment: &Assignment, before: Option<Leader>, log_end: i64, now_ms: i64) -> Leader {
+        let since = before.as_ref().map_or(assignment.leader_epoch, |before| before.since);
+        let mut leader = Leader {
+            epoch: assignment.leader_epoch,
+            since,
+            start_offset: log_end,
+            isr: Isr::new(assignment),
+            followers: before.map(|before| before.followers).unwrap_or_default(),
+        };
+        leader.set_replicas(me, assignment, now_ms);
+        for follower in &mut leader.followers {
+            // Each member of the ISR gets its time anew to catch up with this epoch.
+            follower.caught_up_ms = if assignment.isr.contains(&follower.id) { now_ms } else { NEVER };
+            follower.end_at_last_fetch = i64::MAX;
+        }
+        leader
+    }
+
+    /// The same epoch, another state of the partition.
+    pub fn update(&mut self, me: i32, assignment: &Assignment, now_ms: i64) {
+        if assignment.partition_epoch > self.isr.partition_epoch {
+            self.isr.take(assignment);
+            self.set_replicas(me, assignment, now_ms);
+        }
+    }
+
+    fn set_replicas(&mut self, me: i32, assignment: &Assignment, now_ms: i64) {
+        self.followers.retain(|follower| assignment.replicas.contains(&follower.id));
+        for id in assignment.replicas.iter().copied().filter(|id| *id != me) {
+            if !self.followers.iter().any(|follower| follower.id == id) {
+                let caught_up_ms = if assignment.isr.contains(&id) { now_ms } else { NEVER };
+                self.followers.push(Follower::new(id, caught_up_ms));
+            }
+        }
+    }
+
+    /// What every replica has that counts: those of the maximal ISR, and those that are about to join it, which would
+    /// otherwise run after a moving mark for ever.
+    pub fn committed_end(&self, own_end: i64, view: &View<'_>) -> i64 {
+        let counts = |follower: &&Follower| {
+            self.isr.may_have(follower.id, view.bug)
+                || follower.is_caught_up(view.log_end, view.now_ms, view.lag_ms)
+                    && view.brokers.may_be_in_sync(follower.id, follower.broker_epoch)
+        };
+        self.followers.iter().filter(counts).map(|follower| follower.log_end_offset).fold(own_end, i64::min)
+    }
+}
+
+/// What decisions of the leader look at.
+pub(crate) struct View<'a> {
+    pub log_end: i64,
+    pub now_ms: i64,
+    pub lag_ms: i64,
+    pub brokers: &'a Brokers,
+    pub bug: Bug,
+}
+
+impl Partition {
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
+            log_end: self.log().log_end_offset(),
+            now_ms: self.now_ms,
+            lag_ms: self.settings.replica_lag_time_max_ms,
+            brokers: &self.brokers,
+            bug: self.settings.bug,
+        }
+    }
+
+    /// Takes note of a fetch that this leader has answered: its offset is in the log, and what is before it is the same
+    /// in both. Whether a change of the ISR is to be proposed ([`Partition::proposal`]).
+    ///
+    /// # Errors
+    /// UNKNOWN_LEADER_EPOCH for a broker without a replica here, as far as this leader knows; NOT_LEADER_OR_FOLLOWER for
+    /// a fetch of an earlier process of the broker.
+    pub fn fetched_by(&mut self, fetch: &ReplicaFetch, now_ms: i64) -> Result<bool, ErrorCode> {
+        self.now_ms = self.now_ms.max(now_ms);
+        let (now_ms, log_end, bug) = (self.now_ms, self.log().log_end_offset(), self.settings.bug);
+        let high_watermark = self.high_watermark();
+        let Some(leader) = &mut self.leader else { return Err(ErrorCode::NotLeaderOrFollower) };
+        let Some(follower) = leader.followers.iter_mut().find(|f| f.id == fetch.replica) else {
+            return Err(ErrorCode::UnknownLeaderEpoch);
+        };
+        let is_older = fetch.broker_epoch != -1 && fetch.broker_epoch < follower.broker_epoch;
+        if is_older && !planted::is(bug, Bug::IgnoreBrokerEpoch) {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        follower.fetched(fetch, log_end, now_ms);
+        let has_committed = fetch.offset >= high_watermark && fetch.offset >= leader.start_offset;
+        let may_join = leader.isr.proposed.is_none()
+            && !leader.isr.committed.contains(&fetch.replica)
+            && (has_committed || planted::is(bug, Bug::ExpandBelowHighWatermark))
+            && (self.brokers.may_be_in_sync(fetch.replica, fetch.broker_epoch)
+                || planted::is(bug, Bug::IgnoreBrokerEpoch));
+        if may_join {
+            let mut isr = leader.isr.committed.clone();
+            isr.push(fetch.replica);
+            leader.isr.proposed = Some(isr);
+        }
+        self.advance();
+        Ok(may_join)
+    }
+
+    /// Whether [`Partition::fetched_by`] would know this replica.
+    pub fn has_follower(&self, replica: i32) -> bool {
+        self.leader.as_ref().is_some_and(|leader| leader.followers.iter().any(|f| f.id == replica))
+    }
+
+    /// Looks for followers that have not been caught up for `replica.lag.time.max.ms`; to be called every half of it.
+    /// Whether a change of the ISR is to be proposed.
+    pub fn tick(&mut self, now_ms: i64) -> bool {
+        self.now_ms = self.now_ms.max(now_ms);
+        let (me, view) = (self.me, self.view());
+        let Some(leader) = &self.leader else { return false };
+        if leader.isr.proposed.is_some() {
+            return false;
+        }
+        let is_in_sync = |id: &i32| {
+            let follower = leader.followers.iter().find(|follower| follower.id == *id);
+            *id == me || follower.is_some_and(|f| f.is_caught_up(view.log_end, view.now_ms, view.lag_ms))
+        };
+        let isr: Vec<i32> = leader.isr.committed.iter().copied().filter(is_in_sync).collect();
+        let shrinks = isr.len() < leader.isr.committed.len();
+        if shrinks && let Some(leader) = &mut self.leader {
+            leader.isr.proposed = Some(isr);
+        }
+        // Whoever was waited for because it was about to join may have missed its time.
+        self.advance();
+        shrinks
+    }
+
+    /// The change of the ISR that the controller has yet to answer.
+    pub fn proposal(&self) -> Option<Proposal> {
+        let leader = self.leader.as_ref()?;
+        let isr = leader.isr.proposed.as_ref()?;
+        let epoch_of = |id: i32| match leader.followers.iter().find(|follower| follower.id == id) {
+            Some(_) if planted::is(self.settings.bug, Bug::IgnoreBrokerEpoch) => -1,
+            Some(follower) => follower.broker_epoch,
+            None => self.brokers.epoch(id).unwrap_or(-1),
+        };
+        Some(Proposal {
+            leader_epoch: leader.epoch,
+            partition_epoch: leader.isr.partition_epoch,
+            isr: isr.iter().map(|id| (*id, epoch_of(*id))).collect(),
+        })
+    }
+
+    /// Takes the controller's answer to `proposal`: the partition as it is now, or why it stays as it was. Whether the
+    /// proposal still stands and is to be sent again.
+    pub fn proposal_answered(
+        &mut self,
+        proposal: &Proposal,
+        answer: Result<&Assignment, ErrorCode>,
+        now_ms: i64,
+    ) -> bool {
+        self.now_ms = self.now_ms.max(now_ms);
+        let (me, now_ms) = (self.me, self.now_ms);
+        let Some(leader) = &mut self.leader else { return false };
+        let is_current = leader.epoch == proposal.leader_epoch
+            && leader.isr.partition_epoch == proposal.partition_epoch
+            && leader.isr.proposed.is_some();
+        if !is_current {
+            return leader.isr.proposed.is_some();
+        }
+        match answer {
+            // Under another leader epoch the cluster's state brings the news, role included.
+            Ok(assignment) if assignment.leader_epoch != leader.epoch => return false,
+            Ok(assignment) if assignment.partition_epoch > leader.isr.partition_epoch => {
+                leader.update(me, assignment, now_ms);
+            }
+            // The controller had it already.
+            Ok(_) => leader.isr.withdraw(),
+            // Refused, and the ISR is the one from before: unless an earlier copy of the proposal, whose answer was
+            // lost, may still arrive and be accepted.
+            Err(ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted | ErrorCode::InvalidRequest) => {
+                if leader.isr.unanswered_ms.is_some_and(|ms| now_ms.saturating_sub(ms) < REQUEST_LIFE_MS) {
+                    return true;
+                }
+                leader.isr.withdraw();
+            }
+            // Made on a state that has changed: the new one is on its way, and until it is here both may be true.
+            Err(
+                ErrorCode::FencedLeaderEpoch
+                | ErrorCode::InvalidUpdateVersion
+                | ErrorCode::NewLeaderElected
+                | ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::UnknownTopicId,
+            ) => return false,
+            Err(_) => {
+                leader.isr.unanswered_ms = Some(now_ms);
+                return true;
+            }
+        }
+        self.advance();
+        self.settle_acks();
+        false
+    }
+
+    /// The ISR as the controller is known to have it; of a follower, empty.
+    pub fn isr(&self) -> &[i32] {
+        self.leader.as_ref().map_or(&[], |leader| &leader.isr.committed)
+    }
+
+    /// Replicas that are not in the ISR; 0 where this node does not lead.
+    pub fn missing_replicas(&self) -> usize {
+        self.leader.as_ref().map_or(0, |leader| (leader.followers.len() + 1).saturating_sub(leader.isr.committed.len()))
+    }
+
+    /// Whether fewer replicas are in sync than `min.insync.replicas` asks for; never for more than there are.
+    pub fn is_under_min_isr(&self) -> bool {
+        self.leader.as_ref().is_some_and(|leader| {
+            let wanted = (self.settings.min_insync_replicas as usize).min(leader.followers.len() + 1);
+            leader.isr.committed.len() < wanted
+        })
+    }
+
+    /// The followers as this leader knows them: id, log end offset (-1: unknown), when it was last caught up.
+    pub fn followers(&self) -> impl Iterator<Item = (i32, i64, i64)> + '_ {
+        let followers = self.leader.iter().flat_map(|leader| &leader.followers);
+        followers.map(|follower| (follower.id, follower.log_end_offset, follower.caught_up_ms))
+    }
+
+    /// Where the log of the follower begins that begins last, or this one: records before it can be deleted nowhere else.
+    pub fn low_watermark(&self) -> i64 {
+        let followers = self.leader.iter().flat_map(|leader| &leader.followers);
+        followers.map(|follower| follower.log_start_offset).fold(self.log().log_start_offset(), i64::min)
+    }
+}

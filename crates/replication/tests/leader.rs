@@ -1,0 +1,315 @@
+//! What a leader makes of its followers' fetches and of the controller's answers.
+#![allow(clippy::unwrap_used)] // a step that fails fails its test
+
+mod common;
+
+use common::*;
+use replication::{Ack, Assignment, Durability, Park, ReplicaFetch, Role};
+use wire::ErrorCode;
+
+const ALL: &[i32] = &[1, 2, 3];
+
+fn three(durability: Durability, min_isr: u32, isr: &[i32]) -> (Replica, Replica, Replica) {
+    let brokers = brokers(ALL);
+    let mut replicas = ALL.iter().map(|id| Replica::new(*id, settings(durability, min_isr), &brokers));
+    let (mut a, mut b, mut c) = (replicas.next().unwrap(), replicas.next().unwrap(), replicas.next().unwrap());
+    for replica in [&mut a, &mut b, &mut c] {
+        replica.assign(&assignment(1, 1, 1, ALL, isr), 0);
+    }
+    (a, b, c)
+}
+
+/// A fetch of broker `id` from `offset`.
+fn from(id: i32, offset: i64) -> ReplicaFetch {
+    ReplicaFetch { replica: id, broker_epoch: 100 + i64::from(id), offset, log_start_offset: 0 }
+}
+
+#[test]
+fn a_record_is_committed_when_all_in_sync_have_it() {
+    let (mut a, mut b, mut c) = three(Durability::PageCache, 1, ALL);
+    let ack = a.append(3, true, 0).unwrap();
+    assert_eq!((a.high_watermark(), a.partition.acknowledged(&ack)), (0, None));
+    let park = Park::new(1);
+    a.partition.park_ack(ack, park.clone());
+    for _ in 0..2 {
+        fetch(&mut a, &mut b, 1);
+    }
+    assert_eq!(a.high_watermark(), 0, "the third has not fetched it");
+    for _ in 0..2 {
+        fetch(&mut a, &mut c, 2);
+    }
+    assert_eq!((a.high_watermark(), b.high_watermark(), c.high_watermark()), (3, 0, 3));
+    assert!(park.is_released());
+    assert_eq!(a.partition.acknowledged(&ack), Some(Ok(())));
+    fetch(&mut a, &mut b, 3);
+    assert_eq!(b.high_watermark(), 3);
+    assert_eq!((a.bytes(), a.bytes()), (b.bytes(), c.bytes()));
+}
+
+#[test]
+fn the_leader_alone_acknowledges_what_only_it_is_asked_for() {
+    let (mut a, ..) = three(Durability::PageCache, 1, ALL);
+    let ack = a.append(1, false, 0).unwrap();
+    assert_eq!(a.partition.acknowledged(&ack), Some(Ok(())));
+    let (mut a, ..) = three(Durability::Synced, 1, ALL);
+    let ack = a.append(1, false, 0).unwrap();
+    assert_eq!(a.partition.acknowledged(&ack), None, "it is not on the disk");
+    a.sync();
+    assert_eq!(a.partition.acknowledged(&ack), Some(Ok(())));
+}
+
+#[test]
+fn with_synced_logs_each_counts_only_what_is_on_its_disk() {
+    let (mut a, mut b, _) = three(Durability::Synced, 1, &[1, 2]);
+    a.append(2, true, 0).unwrap();
+    fetch(&mut a, &mut b, 1);
+    assert_eq!(b.partition.position(), None, "it fetches again once it has synced");
+    b.sync();
+    fetch(&mut a, &mut b, 2);
+    assert_eq!(a.high_watermark(), 0, "the leader has not synced");
+    a.sync();
+    assert_eq!(a.high_watermark(), 2);
+}
+
+#[test]
+fn too_few_in_sync_refuse_before_the_append_and_commit_nothing_after_it() {
+    let (mut a, ..) = three(Durability::PageCache, 2, &[1]);
+    assert_eq!(a.append(1, true, 0), Err(ErrorCode::NotEnoughReplicas));
+    assert_eq!(a.end(), 0);
+    a.append(1, false, 0).unwrap();
+    assert_eq!(a.high_watermark(), 0, "eligible leader replicas must have all that is committed");
+    let (mut a, mut b, _) = three(Durability::PageCache, 2, &[1, 2]);
+    let ack = a.append(1, true, 0).unwrap();
+    fetch(&mut a, &mut b, 0);
+    fetch(&mut a, &mut b, 0);
+    assert_eq!(a.high_watermark(), 1);
+    a.assign(&assignment(1, 1, 2, ALL, &[1]), 1);
+    assert_eq!(a.partition.acknowledged(&ack), Some(Err(ErrorCode::NotEnoughReplicasAfterAppend)));
+}
+
+#[test]
+fn more_than_there_are_replicas_cannot_be_asked_for() {
+    let brokers = brokers(&[1]);
+    let mut a = Replica::new(1, settings(Durability::PageCache, 3), &brokers);
+    a.assign(&Assignment::sole(1, 0), 0);
+    a.append(1, true, 0).unwrap();
+    assert_eq!(a.high_watermark(), 1);
+}
+
+#[test]
+fn a_follower_that_falls_behind_leaves_the_isr_only_when_the_controller_agrees() {
+    let (mut a, mut b, _) = three(Durability::PageCache, 1, ALL);
+    a.append(1, true, 10).unwrap();
+    for now in [20, 30, 900] {
+        fetch(&mut a, &mut b, now);
+    }
+    assert!(!a.partition.tick(1_000), "it has had no time yet");
+    assert!(a.partition.tick(1_001));
+    assert!(!a.partition.tick(1_002), "one change at a time");
+    let proposal = a.partition.proposal().unwrap();
+    assert_eq!((proposal.leader_epoch, proposal.partition_epoch), (1, 1));
+    assert_eq!(proposal.isr, [(1, 101), (2, 102)]);
+    assert_eq!(a.high_watermark(), 0, "the third may still be elected");
+    assert!(a.partition.proposal_answered(&proposal, Err(ErrorCode::NotController), 1_003), "it is sent again");
+    assert_eq!(a.partition.proposal(), Some(proposal.clone()));
+    let agreed = assignment(1, 1, 2, ALL, &[1, 2]);
+    assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 1_004));
+    assert_eq!((a.high_watermark(), a.partition.isr(), a.partition.proposal()), (1, &[1, 2][..], None));
+}
+
+#[test]
+fn a_follower_that_has_what_is_committed_joins() {
+    let (mut a, mut b, mut c) = three(Durability::PageCache, 1, &[1, 2]);
+    a.append(1, true, 10).unwrap();
+    fetch(&mut a, &mut b, 10);
+    fetch(&mut a, &mut b, 10);
+    assert_eq!(a.high_watermark(), 1);
+    fetch(&mut a, &mut c, 11);
+    assert_eq!(a.partition.proposal(), None, "it had nothing yet");
+    fetch(&mut a, &mut c, 12);
+    let proposal = a.partition.proposal().unwrap();
+    assert_eq!(proposal.isr, [(1, 101), (2, 102), (3, 103)]);
+    // Until the answer is here, the newcomer counts: the controller may have agreed.
+    a.append(1, true, 13).unwrap();
+    fetch(&mut a, &mut b, 13);
+    fetch(&mut a, &mut b, 13);
+    assert_eq!(a.high_watermark(), 1);
+    // The controller did not hear of it, and another state came from elsewhere.
+    a.assign(&assignment(1, 1, 5, ALL, &[1, 2]), 2_000);
+    assert_eq!((a.partition.proposal(), a.high_watermark()), (None, 2));
+    let agreed = assignment(1, 1, 2, ALL, ALL);
+    assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 2_001), "an old answer");
+    assert_eq!(a.partition.isr(), [1, 2]);
+}
+
+#[test]
+fn a_refused_newcomer_holds_nobody_up_and_tries_again() {
+    let (mut a, mut b, mut c) = three(Durability::PageCache, 1, &[1, 2]);
+    fetch(&mut a, &mut c, 5);
+    let proposal = a.partition.proposal().unwrap();
+    assert!(!a.partition.proposal_answered(&proposal, Err(ErrorCode::IneligibleReplica), 6));
+    a.append(1, true, 2_000).unwrap();
+    fetch(&mut a, &mut b, 2_000);
+    fetch(&mut a, &mut b, 2_000);
+    assert_eq!(a.high_watermark(), 1);
+    fetch(&mut a, &mut c, 2_001);
+    fetch(&mut a, &mut c, 2_001);
+    assert!(a.partition.proposal().is_some());
+}
+
+/// The first copy of the proposal is still on its way when the second is refused: if it arrives, the newcomer is in the
+/// ISR after all.
+#[test]
+fn a_refusal_does_not_count_while_an_unanswered_copy_may_arrive() {
+    let (mut a, _, mut c) = three(Durability::PageCache, 1, &[1]);
+    fetch(&mut a, &mut c, 5);
+    let proposal = a.partition.proposal().unwrap();
+    assert!(a.partition.proposal_answered(&proposal, Err(ErrorCode::NetworkException), 10));
+    assert!(a.partition.proposal_answered(&proposal, Err(ErrorCode::IneligibleReplica), 20), "it is sent again");
+    a.append(1, true, 30).unwrap();
+    assert_eq!(a.high_watermark(), 0, "the newcomer may be in the ISR");
+    assert!(!a.partition.proposal_answered(&proposal, Err(ErrorCode::IneligibleReplica), 40_000));
+    assert_eq!(a.high_watermark(), 1);
+}
+
+#[test]
+fn only_an_active_broker_under_its_current_epoch_joins() {
+    for (epoch, active) in [(99, true), (103, false)] {
+        let all = brokers(ALL);
+        let mut a = Replica::new(1, settings(Durability::PageCache, 1), &all);
+        a.assign(&assignment(1, 1, 1, ALL, &[1]), 0);
+        if !active {
+            all.set([(1, 101)]);
+        }
+        let fetch = ReplicaFetch { broker_epoch: epoch, ..from(3, 0) };
+        assert_eq!(a.partition.fetched_by(&fetch, 0), Ok(false), "epoch {epoch}, active: {active}");
+        // And nobody waits for it.
+        a.append(1, true, 1).unwrap();
+        assert_eq!(a.high_watermark(), 1);
+    }
+}
+
+#[test]
+fn a_fetch_of_an_earlier_process_is_refused() {
+    let (mut a, ..) = three(Durability::PageCache, 1, ALL);
+    a.append(2, true, 0).unwrap();
+    a.partition.fetched_by(&from(2, 0), 1).unwrap();
+    let old = ReplicaFetch { broker_epoch: 50, ..from(2, 2) };
+    assert_eq!(a.partition.fetched_by(&old, 2), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(a.partition.fetched_by(&from(9, 0), 2), Err(ErrorCode::UnknownLeaderEpoch));
+    let known: Vec<_> = a.partition.followers().map(|(id, end, _)| (id, end)).collect();
+    assert_eq!(known, [(2, 0), (3, -1)]);
+}
+
+/// With a mark that always moves, a newcomer would never be at it: the high watermark waits for who is about to join.
+#[test]
+fn the_mark_waits_for_a_follower_that_is_caught_up() {
+    let (mut a, ..) = three(Durability::PageCache, 1, &[1]);
+    a.append(1, true, 0).unwrap();
+    assert_eq!(a.high_watermark(), 1);
+    a.partition.fetched_by(&from(2, 0), 10).unwrap();
+    a.partition.fetched_by(&from(2, 1), 20).unwrap();
+    let proposal = a.partition.proposal().unwrap();
+    a.partition.proposal_answered(&proposal, Err(ErrorCode::IneligibleReplica), 21);
+    a.append(1, true, 30).unwrap();
+    assert_eq!(a.high_watermark(), 1);
+    // Not for ever.
+    a.partition.tick(1_021);
+    assert_eq!(a.high_watermark(), 2);
+}
+
+#[test]
+fn an_acknowledgement_does_not_outlive_the_leadership() {
+    let (mut a, mut b, _) = three(Durability::PageCache, 1, &[1, 2]);
+    let ack = a.append(1, true, 0).unwrap();
+    let park = Park::new(1);
+    a.partition.park_ack(ack, park.clone());
+    a.assign(&assignment(2, 2, 2, ALL, &[1, 2]), 1);
+    b.assign(&assignment(2, 2, 2, ALL, &[1, 2]), 1);
+    assert!(park.is_released());
+    assert_eq!(a.partition.acknowledged(&ack), Some(Err(ErrorCode::NotLeaderOrFollower)));
+    // Another record stands at the offset by the time this replica leads again.
+    b.append(1, true, 2).unwrap();
+    for now in 2..6 {
+        fetch(&mut b, &mut a, now);
+    }
+    assert_eq!(a.high_watermark(), 1);
+    a.assign(&assignment(1, 3, 3, ALL, &[1, 2]), 7);
+    assert_eq!(a.partition.acknowledged(&ack), Some(Err(ErrorCode::NotLeaderOrFollower)));
+}
+
+#[test]
+fn an_unbroken_leadership_keeps_its_promises_under_a_new_epoch() {
+    let (mut a, mut b, _) = three(Durability::PageCache, 1, &[1, 2]);
+    let ack = a.append(1, true, 0).unwrap();
+    let park = Park::new(1);
+    a.partition.park_ack(ack, park.clone());
+    let waits = Park::new(1);
+    a.partition.park_fetch(waits.clone());
+    for replica in [&mut a, &mut b] {
+        replica.assign(&assignment(1, 2, 2, &[1, 2], &[1, 2]), 1);
+    }
+    assert!(waits.is_released(), "who fetches must learn of the epoch");
+    assert!(!park.is_released());
+    fetch(&mut a, &mut b, 2);
+    fetch(&mut a, &mut b, 2);
+    assert!(park.is_released());
+    assert_eq!(a.partition.acknowledged(&ack), Some(Ok(())));
+}
+
+#[test]
+fn parked_fetches_hear_of_what_they_may_see() {
+    let (mut a, mut b, _) = three(Durability::PageCache, 1, &[1, 2]);
+    let (consumer, follower) = (Park::new(1), Park::new(1));
+    a.partition.park_fetch(consumer.clone());
+    a.partition.park_replica_fetch(follower.clone());
+    a.append(1, true, 0).unwrap();
+    assert_eq!((consumer.is_released(), follower.is_released()), (false, true));
+    a.append(1, true, 0).unwrap();
+    a.partition.fetched_by(&from(2, 0), 1).unwrap();
+    a.partition.fetched_by(&from(2, 1), 1).unwrap();
+    assert!(consumer.is_released());
+    let late = Park::new(1);
+    a.partition.park_fetch(late.clone());
+    assert_eq!(a.partition.readable_bytes(1, false), 0);
+    fetch(&mut a, &mut b, 2);
+    fetch(&mut a, &mut b, 2);
+    assert!(late.is_released(), "the rest is told of too");
+}
+
+#[test]
+fn old_states_of_the_partition_change_nothing() {
+    let (mut a, ..) = three(Durability::PageCache, 1, ALL);
+    a.assign(&assignment(1, 1, 3, ALL, &[1, 2]), 1);
+    a.assign(&assignment(1, 1, 2, ALL, ALL), 2);
+    assert_eq!(a.partition.isr(), [1, 2]);
+    a.assign(&assignment(2, 0, 9, ALL, ALL), 2);
+    assert_eq!(a.partition.role(), Role::Leader { epoch: 1 });
+}
+
+#[test]
+fn a_new_leader_promises_nothing_of_its_own_log_until_it_is_everywhere() {
+    let (mut a, mut b, mut c) = three(Durability::PageCache, 1, ALL);
+    a.append(5, true, 0).unwrap();
+    fetch(&mut a, &mut b, 1);
+    for replica in [&mut b, &mut c] {
+        replica.assign(&assignment(2, 2, 2, ALL, &[2, 3]), 2);
+    }
+    assert_eq!((b.end(), b.high_watermark()), (5, 0));
+    let known = Ack { offset: 5, epoch: 1, all: true };
+    assert_eq!(b.partition.acknowledged(&known), Some(Err(ErrorCode::NotLeaderOrFollower)));
+    fetch(&mut b, &mut c, 3);
+    assert_eq!(b.high_watermark(), 0);
+    fetch(&mut b, &mut c, 4);
+    assert_eq!(b.high_watermark(), 5);
+}
+
+#[test]
+fn low_watermark_and_missing_replicas_follow_the_fetches() {
+    let (mut a, ..) = three(Durability::PageCache, 1, &[1, 2]);
+    assert_eq!((a.partition.missing_replicas(), a.partition.low_watermark()), (1, -1));
+    for id in [2, 3] {
+        a.partition.fetched_by(&from(id, 0), 1).unwrap();
+    }
+    assert_eq!(a.partition.low_watermark(), 0);
+}
