@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("broker", &["wire", "storage", "replication", "metadata", "coordinator"]),
     ("client", &["wire"]),
     ("connect-api", &[]),
+    ("connect-transforms", &["connect-api"]),
     ("server", &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client"]),
     (
         "cli",

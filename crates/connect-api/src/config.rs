@@ -97,15 +97,23 @@ pub enum Validator {
     Between(f64, f64),
     /// One of these texts.
     OneOf(&'static [&'static str]),
+    /// One of these texts, in any case.
+    OneOfIgnoringCase(&'static [&'static str]),
     /// A text that is there.
     NonEmpty,
     /// Whatever this says; the error is only the reason, without name and value.
     Check(Check),
+    /// As `Check`, but what it says is the whole message.
+    Refuse(Check),
 }
 
 impl Validator {
     pub fn check(check: impl Fn(&Setting) -> std::result::Result<(), String> + Send + Sync + 'static) -> Validator {
         Validator::Check(Arc::new(check))
+    }
+
+    pub fn refuse(check: impl Fn(&Setting) -> std::result::Result<(), String> + Send + Sync + 'static) -> Validator {
+        Validator::Refuse(Arc::new(check))
     }
 
     fn reason(&self, value: &Setting) -> Option<String> {
@@ -116,7 +124,7 @@ impl Validator {
         };
         match self {
             Validator::Any => None,
-            Validator::Check(check) => check(value).err(),
+            Validator::Check(check) | Validator::Refuse(check) => check(value).err(),
             _ if value.is_null() && !matches!(self, Validator::NonEmpty) => None,
             Validator::AtLeast(least) => (number < *least).then(|| format!("Value must be at least {least}")),
             Validator::Between(least, _) if number < *least => Some(format!("Value must be at least {least}")),
@@ -124,6 +132,10 @@ impl Validator {
             Validator::OneOf(words) => {
                 let known = value.as_str().is_some_and(|text| words.contains(&text));
                 (!known).then(|| format!("String must be one of: {}", words.join(", ")))
+            }
+            Validator::OneOfIgnoringCase(words) => {
+                let known = value.as_str().is_some_and(|text| words.iter().any(|w| w.eq_ignore_ascii_case(text)));
+                (!known).then(|| format!("String must be one of (case insensitive): {}", words.join(", ")))
             }
             Validator::NonEmpty => {
                 let empty = value.as_str().is_none_or(str::is_empty);
@@ -140,8 +152,10 @@ impl fmt::Debug for Validator {
             Validator::AtLeast(_) => "AtLeast",
             Validator::Between(..) => "Between",
             Validator::OneOf(_) => "OneOf",
+            Validator::OneOfIgnoringCase(_) => "OneOfIgnoringCase",
             Validator::NonEmpty => "NonEmpty",
             Validator::Check(_) => "Check",
+            Validator::Refuse(_) => "Refuse",
         })
     }
 }
@@ -255,7 +269,11 @@ impl ConfigKey {
         };
         match self.validator.reason(&value) {
             None => Ok(value),
-            Some(why) => Err(self.invalid(&value.to_string(), &why)),
+            Some(message) if matches!(self.validator, Validator::Refuse(_)) => Err(Error::config(message)),
+            Some(why) => match &value {
+                Setting::List(items) => Err(self.invalid(&format!("[{}]", items.join(", ")), &why)),
+                value => Err(self.invalid(&value.to_string(), &why)),
+            },
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a value looks like.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::{Error, ErrorKind, Result, Value};
@@ -67,7 +67,7 @@ pub struct Schema {
     name: Option<String>,
     version: Option<i32>,
     doc: Option<String>,
-    parameters: BTreeMap<String, String>,
+    parameters: Vec<(String, String)>,
     fields: Vec<Field>,
     key_schema: Option<SchemaRef>,
     value_schema: Option<SchemaRef>,
@@ -118,8 +118,14 @@ impl Schema {
         self.doc.as_deref()
     }
 
-    pub fn parameters(&self) -> &BTreeMap<String, String> {
+    /// What else is said about it, in the order it was said.
+    pub fn parameters(&self) -> &[(String, String)] {
         &self.parameters
+    }
+
+    /// One of the parameters.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The fields of a struct, in their order.
@@ -159,13 +165,18 @@ impl Schema {
 
     /// As [`validate`](Self::validate), naming the field in the error.
     pub(crate) fn validate_as(&self, field: Option<&str>, value: &Value) -> Result<()> {
-        let of_field = || field.map_or_else(String::new, |f| format!(" for field: \"{f}\""));
+        let location = || field.map_or_else(|| "value".to_owned(), |field| format!("field: \"{field}\""));
+        self.validate_at(value, &location)
+    }
+
+    /// As [`validate`](Self::validate); `location` is where the value stands, for the error.
+    fn validate_at(&self, value: &Value, location: &dyn Fn() -> String) -> Result<()> {
         if value.is_null() {
             return match self.optional {
                 true => Ok(()),
                 false => Err(Error::data(format!(
-                    "Invalid value: null used for required field{}, schema type: {}",
-                    field.map_or_else(String::new, |f| format!(": \"{f}\"")),
+                    "Invalid value: null used for required {}, schema type: {}",
+                    location(),
                     self.kind.name()
                 ))),
             };
@@ -181,26 +192,48 @@ impl Schema {
         };
         if !fits {
             return Err(Error::data(format!(
-                "Invalid Java object for schema {}with type {}: {}{}",
+                "Invalid Java object for schema {}with type {}: {} for {}",
                 self.name.as_deref().map_or_else(String::new, |n| format!("\"{n}\" ")),
                 self.kind.name(),
                 value.class(),
-                of_field()
+                location()
             )));
         }
         match value {
-            Value::Struct(value) if value.schema().as_ref() != self => {
-                Err(Error::data("Struct schemas do not match.".to_owned()))
+            Value::Struct(value) if !std::ptr::eq(value.schema().as_ref(), self) && value.schema().as_ref() != self => {
+                Err(Error::data("Struct schemas do not match."))
             }
+            Value::Struct(value) => value.validate(),
             Value::Array(items) => {
-                let items_schema = self.value_schema.as_ref();
-                items.iter().try_for_each(|item| items_schema.map_or(Ok(()), |s| s.validate(item)))
+                let location = || format!("element of array {}", location());
+                let schema = part(&self.value_schema, &location)?;
+                items.iter().try_for_each(|item| schema.validate_at(item, &location))
             }
-            Value::Map(pairs) => pairs.iter().try_for_each(|(key, value)| {
-                self.key_schema.as_ref().map_or(Ok(()), |s| s.validate(key))?;
-                self.value_schema.as_ref().map_or(Ok(()), |s| s.validate(value))
-            }),
+            Value::Map(pairs) => {
+                let (keys_at, values_at) =
+                    (|| format!("key of map {}", location()), || format!("value of map {}", location()));
+                let (keys, values) = (part(&self.key_schema, &keys_at)?, part(&self.value_schema, &values_at)?);
+                pairs.iter().try_for_each(|(key, value)| {
+                    keys.validate_at(key, &keys_at)?;
+                    values.validate_at(value, &values_at)
+                })
+            }
             _ => Ok(()),
+        }
+    }
+}
+
+/// The schema of a collection's parts, which is missing where nobody could say what they look like.
+fn part<'s>(schema: &'s Option<SchemaRef>, location: &dyn Fn() -> String) -> Result<&'s SchemaRef> {
+    schema.as_ref().ok_or_else(|| Error::data(format!("No schema defined for {}", location())))
+}
+
+/// As Kafka prints it in messages: `Schema{INT32}`, with its name if it has one.
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "Schema{{{name}:{}}}", self.kind.name()),
+            None => write!(f, "Schema{{{}}}", self.kind.name()),
         }
     }
 }
@@ -221,7 +254,7 @@ impl SchemaBuilder {
             name: None,
             version: None,
             doc: None,
-            parameters: BTreeMap::new(),
+            parameters: Vec::new(),
             fields: Vec::new(),
             key_schema: None,
             value_schema: None,
@@ -278,7 +311,11 @@ impl SchemaBuilder {
 
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> SchemaBuilder {
-        self.schema.parameters.insert(name.into(), value.into());
+        let (name, value) = (name.into(), value.into());
+        match self.schema.parameters.iter_mut().find(|(n, _)| *n == name) {
+            Some(parameter) => parameter.1 = value,
+            None => self.schema.parameters.push((name, value)),
+        }
         self
     }
 
@@ -336,7 +373,10 @@ mod tests {
         let map = |v| Value::Map(vec![(Value::String("a".into()), v)]);
         assert!(schema.validate(&map(Value::Int32(1))).is_ok());
         let error = schema.validate(&map(Value::Int64(1))).unwrap_err();
-        assert_eq!(error.message, "Invalid Java object for schema with type INT32: class java.lang.Long");
+        assert_eq!(
+            error.message,
+            "Invalid Java object for schema with type INT32: class java.lang.Long for value of map value"
+        );
         assert!(schema.validate(&map(Value::Null)).is_err());
         assert!(schema.validate(&Value::Null).is_err());
     }

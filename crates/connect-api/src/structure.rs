@@ -13,7 +13,7 @@ impl Struct {
     /// A struct whose fields are all missing.
     pub fn new(schema: SchemaRef) -> Result<Struct> {
         if schema.kind() != crate::Type::Struct {
-            return Err(Error::data(format!("Not a struct schema: {}", schema.kind().name())));
+            return Err(Error::data(format!("Not a struct schema: {schema}")));
         }
         let values = vec![Value::Null; schema.fields().len()];
         Ok(Struct { schema, values })
@@ -45,10 +45,7 @@ impl Struct {
     /// Sets a field, if the value is what the field's schema says.
     pub fn put(&mut self, name: &str, value: Value) -> Result<()> {
         let index = self.index(name)?;
-        // Whether a required value is missing is known when all are there.
-        if !value.is_null() {
-            self.schema.fields()[index].schema.validate_as(Some(name), &value)?;
-        }
+        self.schema.fields()[index].schema.validate_as(Some(name), &value)?;
         self.values[index] = value;
         Ok(())
     }

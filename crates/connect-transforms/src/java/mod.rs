@@ -1,0 +1,6 @@
+//! What users see of Java in Kafka Connect: the order of its hash maps, its date patterns and expressions, base64.
+
+pub mod base64;
+pub mod calendar;
+pub mod hash_map;
+pub mod parse;
