@@ -92,7 +92,7 @@ impl Node {
             cleaner: Cleaner::new(CleanerSettings::of(&Layers::of_file(&config.file))),
             runtime: Handle::current(),
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(config.listeners.iter().map(|l| l.name.as_str().into())),
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),

@@ -3,11 +3,12 @@
 //! Readers take a snapshot and never block; `server/reconcile` publishes a new table when the cluster's state changes.
 //! Tables share structure, so a change costs what changed.
 
+use crate::metrics::Traffic;
 use arc_swap::ArcSwap;
 use metadata::config::TopicConfig;
 use replication::Partition;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::Uuid;
 
@@ -45,18 +46,6 @@ impl Cell {
     pub fn lock(&self) -> MutexGuard<'_, Partition> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a topic's traffic amounts to, for the metrics.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    pub messages_in: AtomicU64,
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-    pub produce_requests: AtomicU64,
-    pub failed_produce_requests: AtomicU64,
-    pub fetch_requests: AtomicU64,
-    pub failed_fetch_requests: AtomicU64,
 }
 
 /// A topic as this node sees it. Replaced, never changed.

@@ -1,8 +1,9 @@
 //! Carries out what a change of the cluster's state means for this node's partitions (`broker::reconcile`).
 
 use crate::log_dirs::{LogDirs, OpenedLog};
+use crate::metrics::Traffic;
 use crate::node::{Node, topic_config};
-use crate::partitions::{Cell, Table, Topic, Traffic};
+use crate::partitions::{Cell, Table, Topic};
 use broker::Command;
 use metadata::config::TopicConfigs;
 use metadata::image::{self, Image};

@@ -136,7 +136,7 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
         tokio::spawn(async move { failed_dirs::report(&node).await });
     }
     if let Some(address) = node.config.metrics_listener {
-        crate::metrics::serve(&node, &registry, address)?;
+        crate::metrics::serve(&node, address)?;
     }
     banner(&node, &bound, shutdown, started);
     let stop = wait_for_stop(&node).await?;

@@ -397,7 +397,7 @@ fn the_metrics_page_has_what_users_of_kafka_look_for() {
     for begin in [
         "kafka_log_log_size{topic=\"measured\",partition=\"0\"} 0",
         "kafka_log_log_logendoffset{topic=\"measured\",partition=\"0\"} 0",
-        "kafka_network_requestmetrics_requests_total{request=\"CreateTopics\"} ",
+        "kafka_network_requestmetrics_requests_total{request=\"CreateTopics\",version=\"7\"} ",
         "kafka_network_requestmetrics_totaltimems_bucket{request=\"ApiVersions\",le=\"+Inf\"} ",
         "kafka_server_replicamanager_leadercount ",
         "kafka_controller_kafkacontroller_activebrokercount 1",

@@ -18,6 +18,9 @@ pub async fn handle(cx: &Cx<'_>, request: ApiVersionsRequest<'_>, reply: &mut Re
     if cx.version() >= 3 && !(is_software(&request.client_software_name) && is_software(&request.client_software_version)) {
         return reply.send(&ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() });
     }
+    if cx.version() >= 3 {
+        cx.peer.connection.is_of(&request.client_software_name, &request.client_software_version);
+    }
     let image = cx.node.image();
     reply.send(&ApiVersionsResponse {
         error_code: 0,

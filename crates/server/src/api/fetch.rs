@@ -7,6 +7,7 @@
 
 use super::{Close, Cx, Reply, leader_hint};
 use crate::fetch_sessions::{Context, News, Wanted};
+use crate::metrics::{Amounts, Flow, Slot};
 use crate::net::output::COPY_MAX;
 use crate::partitions::{Cell, Topic};
 use replication::{Park, Partition};
@@ -70,6 +71,9 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
         // No other node has a replica of anything here: whoever claims to be one is not.
         is_replica: follower_id(&request, cx.version()) >= 0,
     };
+    if limits.is_replica {
+        reply.count_as(Slot::FETCH_FOLLOWER);
+    }
     let mut fetched = read_all(cx, &context, &limits);
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
     if !wait.is_zero() && !context.wanted.is_empty() && !is_enough(&fetched, request.min_bytes) {
@@ -88,7 +92,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
             }
         }
     }
-    count(&context, &fetched, cx);
+    count(&context, &fetched, limits.is_replica, cx);
     warm(cx, &fetched).await;
     send(cx, context, fetched, reply)
 }
@@ -210,14 +214,14 @@ fn park(cx: &Cx<'_>, context: &Context<'_>, min_bytes: i32, committed: bool) -> 
     (!request.is_released()).then_some(request)
 }
 
-fn count(context: &Context<'_>, fetched: &[Fetched], cx: &Cx<'_>) {
+fn count(context: &Context<'_>, fetched: &[Fetched], is_replica: bool, cx: &Cx<'_>) {
     for (wanted, fetched) in context.wanted.iter().zip(fetched) {
         let Ok(topic) = find(cx, wanted) else { continue };
-        topic.traffic.fetch_requests.fetch_add(1, Relaxed);
-        topic.traffic.bytes_out.fetch_add(fetched.records.len() as u64, Relaxed);
-        if fetched.error != ErrorCode::None {
-            topic.traffic.failed_fetch_requests.fetch_add(1, Relaxed);
-        }
+        let mut amounts = Amounts::default();
+        amounts[Flow::FetchRequests] = 1;
+        amounts[if is_replica { Flow::ReplicationBytesOut } else { Flow::BytesOut }] = fetched.records.len() as u64;
+        amounts[Flow::FailedFetchRequests] = (fetched.error != ErrorCode::None).into();
+        cx.node.metrics.moved(&topic.traffic, &amounts);
     }
 }
 

@@ -4,6 +4,7 @@
 //! closes the connection, as in Kafka, because the client could not read any answer. A handler refuses with an error
 //! code in its response; [`Close`] is for what cannot be answered.
 
+use crate::metrics::Slot;
 use crate::net::connection::Peer;
 use crate::node::Node;
 use ::metadata::controller::Refusal;
@@ -11,7 +12,7 @@ use std::future::Future;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wire::codec::{DecodeError, Decoder, EncodeError, Encoder, Message};
 use wire::header::{self, RequestHeader};
 use wire::{ApiKey, ErrorCode, Uuid};
@@ -61,11 +62,17 @@ pub struct Reply<'a> {
     version: i16,
     correlation_id: i32,
     out: &'a mut Encoder,
+    slot: &'a mut Slot,
 }
 
 impl Reply<'_> {
     pub fn send<'m, M: Message<'m>>(&mut self, response: &M) -> Result<(), Close> {
         frame_answer(self.key, self.version, self.correlation_id, response, self.out)
+    }
+
+    /// Has the request counted as something else than its key says.
+    pub fn count_as(&mut self, slot: Slot) {
+        *self.slot = slot;
     }
 }
 
@@ -157,27 +164,28 @@ where
     handle(cx, request, reply).await
 }
 
-/// Answers one request that is not a Produce.
+/// Answers one request that is not a Produce. Returns what it is to be counted as.
 pub async fn dispatch(
     node: &Arc<Node>,
     peer: &Peer,
     header: &RequestHeader<'_>,
     body: &[u8],
     out: &mut Encoder,
-) -> Result<(), Close> {
+) -> Result<Slot, Close> {
     let unserved = || Close::Version { key: header.key, version: header.version };
     let key = ApiKey::try_from(header.key).map_err(|_| unserved())?;
-    let started = Instant::now();
     let cx = Cx { node, peer, header };
-    let mut reply = Reply { key, version: header.version, correlation_id: header.correlation_id, out };
+    let mut slot = Slot::of(key);
+    let (version, correlation_id) = (header.version, header.correlation_id);
+    let mut reply = Reply { key, version, correlation_id, out, slot: &mut slot };
     if key == ApiKey::ApiVersions && !api_versions::VERSIONS.contains(&header.version) {
         // A client of the future must be able to read the answer (KIP-511).
         reply.version = 0;
-        return reply.send(&api_versions::unsupported());
+        reply.send(&api_versions::unsupported())?;
+        return Ok(slot);
     }
     serve(key, &cx, body, &mut reply).await?;
-    node.metrics.request(key, started.elapsed(), body.len());
-    Ok(())
+    Ok(slot)
 }
 
 /// Whether an API's answer may wait for other clients, so that earlier answers should leave first.

@@ -7,6 +7,7 @@
 
 use super::{Close, frame_answer, leader_hint};
 use crate::internal_topics;
+use crate::metrics::{Amounts, Answered, Flow, Slot, Times};
 use crate::node::Node;
 use crate::partitions::{Cell, Topic};
 use metadata::config::topic::Compression;
@@ -14,7 +15,7 @@ use replication::{Ack, Park};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use storage::{Append, Appended};
 use wire::codec::{Decoder, Encoder, Message, Records};
 use wire::header::RequestHeader;
@@ -52,7 +53,7 @@ struct StagedRequest {
     acks: i16,
     timeout_ms: i32,
     topics: Range<usize>,
-    started: Instant,
+    /// Of the frame, without its length.
     bytes: usize,
 }
 
@@ -65,6 +66,8 @@ struct StagedTopic {
 
 struct StagedBatch {
     index: i32,
+    /// As they came.
+    bytes: usize,
     state: State,
 }
 
@@ -98,6 +101,17 @@ impl Staged {
         self.requests.is_empty()
     }
 
+    /// The requests as the metrics see them, which share their times.
+    pub fn answered(&self, times: Times) -> impl Iterator<Item = Answered> {
+        self.requests.iter().map(move |request| Answered {
+            slot: Slot::of(ApiKey::Produce),
+            version: request.version,
+            bytes: request.bytes,
+            has_answer: request.acks != 0,
+            times,
+        })
+    }
+
     pub fn clear(&mut self) {
         self.requests.clear();
         self.topics.clear();
@@ -105,18 +119,19 @@ impl Staged {
     }
 }
 
-/// Decodes one request and validates its batches. Only a request that cannot be answered closes the connection.
+/// Decodes one request, whose body begins so far into its frame, and validates its batches. Only a request that cannot be answered closes the connection.
 pub fn stage(
     node: &Node,
     header: &RequestHeader<'_>,
     buffer: &[u8],
-    body: Range<usize>,
+    frame: Range<usize>,
+    body: usize,
     staged: &mut Staged,
 ) -> Result<(), Close> {
     if !(OLDEST..=*VERSIONS.end()).contains(&header.version) {
         return Err(Close::Version { key: header.key, version: header.version });
     }
-    let bytes = &buffer[body];
+    let bytes = &buffer[frame.start + body..frame.end];
     let request = ProduceRequest::decode(&mut Decoder::new(bytes), header.version).map_err(Close::Malformed)?;
     let now_ms = node.clock.now_ms();
     let table = node.partitions.table();
@@ -134,7 +149,8 @@ pub fn stage(
                     validate(found, &partition, all, zstd, buffer, now_ms, scratch, compressor)
                 }
             };
-            staged.batches.push(StagedBatch { index: partition.index, state });
+            let bytes = partition.records.as_ref().map_or(0, Records::len);
+            staged.batches.push(StagedBatch { index: partition.index, bytes, state });
         }
         staged.topics.push(StagedTopic {
             name: range_of(buffer, topic.name.as_bytes()),
@@ -149,8 +165,7 @@ pub fn stage(
         acks: request.acks,
         timeout_ms: request.timeout_ms,
         topics: first_topic..staged.topics.len(),
-        started: Instant::now(),
-        bytes: bytes.len(),
+        bytes: frame.len(),
     });
     Ok(())
 }
@@ -378,12 +393,11 @@ pub async fn acknowledged(wait: Wait, staged: &mut Staged) {
     }
 }
 
-/// Adds the answers of all staged requests to `out`, in order, and empties `staged`.
-pub fn answer(node: &Node, listener: &str, buffer: &[u8], staged: &mut Staged, out: &mut Encoder) -> Result<(), Close> {
+/// Adds the answers of all staged requests to `out`, in order.
+pub fn answer(node: &Node, listener: &str, buffer: &[u8], staged: &Staged, out: &mut Encoder) -> Result<(), Close> {
     for request in &staged.requests {
         let topics = &staged.topics[request.topics.clone()];
-        count(topics, staged);
-        node.metrics.request(ApiKey::Produce, request.started.elapsed(), request.bytes);
+        count(node, topics, staged);
         let mut batches = topics.iter().flat_map(|t| &staged.batches[t.batches.clone()]);
         if request.acks == 0 {
             // There is nobody to tell: Kafka closes, so that the client looks at its metadata again.
@@ -402,7 +416,6 @@ pub fn answer(node: &Node, listener: &str, buffer: &[u8], staged: &mut Staged, o
         };
         frame_answer(ApiKey::Produce, request.version, request.correlation_id, &response, out)?;
     }
-    staged.clear();
     Ok(())
 }
 
@@ -459,20 +472,26 @@ fn node_endpoints(node: &Node, listener: &str) -> wire::codec::Array<'static, No
         .collect()
 }
 
-fn count(topics: &[StagedTopic], staged: &Staged) {
+fn count(node: &Node, topics: &[StagedTopic], staged: &Staged) {
     for topic in topics {
         let Some(found) = &topic.topic else { continue };
-        let traffic = &found.traffic;
-        traffic.produce_requests.fetch_add(1, Relaxed);
+        let mut amounts = Amounts::default();
         for batch in &staged.batches[topic.batches.clone()] {
+            amounts[Flow::ProduceRequests] += 1;
             match &batch.state {
                 State::Done { appended, bytes, .. } => {
-                    let messages = appended.last_offset - appended.base_offset + 1;
-                    traffic.messages_in.fetch_add(messages as u64, Relaxed);
-                    traffic.bytes_in.fetch_add(*bytes as u64, Relaxed);
+                    amounts[Flow::MessagesIn] += (appended.last_offset - appended.base_offset + 1) as u64;
+                    amounts[Flow::BytesIn] += *bytes as u64;
                 }
-                _ => drop(traffic.failed_produce_requests.fetch_add(1, Relaxed)),
+                State::Refused(refusal) => {
+                    amounts[Flow::FailedProduceRequests] += 1;
+                    if matches!(refusal.code, ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge) {
+                        amounts[Flow::BytesRejected] += batch.bytes as u64;
+                    }
+                }
+                State::Valid(_) => {}
             }
         }
+        node.metrics.moved(&found.traffic, &amounts);
     }
 }

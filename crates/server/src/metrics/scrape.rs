@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::page::{Kind, Page};
-use super::process;
-use crate::net::vitals::Registry;
+use super::{Traffic, process};
 use crate::node::Node;
-use crate::partitions::Traffic;
 
 /// Makes the page.
-pub fn page(node: &Node, registry: &Registry) -> String {
+pub fn page(node: &Node) -> String {
     let mut page = Page::new();
     let build = [("version", env!("CARGO_PKG_VERSION")), ("kafka", "4.3")];
     page.family("klamm_build_info", Kind::Gauge, "What runs here.").sample(&build, 1);
-    node.metrics.write(&mut page);
-    let help = "Open connections.";
-    page.gauge("kafka_server_socketservermetrics_connection_count", help, registry.len());
-    traffic(&mut page, node);
+    let table = node.partitions.table();
+    let mut topics: Vec<(&str, &Traffic)> = table.topics().map(|topic| (&*topic.name, &*topic.traffic)).collect();
+    topics.sort_unstable_by_key(|(name, _)| *name);
+    node.metrics.write(&mut page, &topics);
     let ends = partitions(&mut page, node);
     groups(&mut page, node, &ends);
     cluster(&mut page, node);
@@ -27,38 +25,6 @@ pub fn page(node: &Node, registry: &Registry) -> String {
     cleaner(&mut page, node);
     process::write(&mut page);
     page.finish()
-}
-
-/// A topic's counter, its name and what it counts.
-type TrafficFamily = (&'static str, &'static str, fn(&Traffic) -> &AtomicU64);
-
-const TRAFFIC: [TrafficFamily; 7] = [
-    ("kafka_server_brokertopicmetrics_messagesin_total", "Records taken in.", |t| &t.messages_in),
-    ("kafka_server_brokertopicmetrics_bytesin_total", "Bytes of records taken in.", |t| &t.bytes_in),
-    ("kafka_server_brokertopicmetrics_bytesout_total", "Bytes of records given out.", |t| &t.bytes_out),
-    ("kafka_server_brokertopicmetrics_totalproducerequests_total", "Partitions written by Produce.", |t| {
-        &t.produce_requests
-    }),
-    ("kafka_server_brokertopicmetrics_totalfetchrequests_total", "Partitions read by Fetch.", |t| &t.fetch_requests),
-    ("kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions that Produce could not write.", |t| {
-        &t.failed_produce_requests
-    }),
-    ("kafka_server_brokertopicmetrics_failedfetchrequests_total", "Partitions that Fetch could not read.", |t| {
-        &t.failed_fetch_requests
-    }),
-];
-
-fn traffic(page: &mut Page, node: &Node) {
-    let table = node.partitions.table();
-    for (name, help, counter) in TRAFFIC {
-        let mut family = page.family(name, Kind::Counter, help);
-        for topic in table.topics() {
-            let value = counter(&topic.traffic).load(Ordering::Relaxed);
-            if value > 0 {
-                family.sample(&[("topic", &topic.name)], value);
-            }
-        }
-    }
 }
 
 /// What is shown of one partition.
@@ -226,7 +192,7 @@ fn cluster(page: &mut Page, node: &Node) {
         under_replicated,
     );
     page.gauge(
-        "kafka_server_raftmetrics_log_end_offset",
+        "kafka_server_raft_metrics_log_end_offset",
         "Offset of the last record of the metadata log.",
         image.offset,
     );

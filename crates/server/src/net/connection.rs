@@ -10,11 +10,14 @@ use super::vitals::Registered;
 use super::works::Large;
 use crate::api::produce::{self, Staged};
 use crate::api::{self, Close};
+use crate::metrics::{Answered, Connection, Timed, Times};
 use crate::node::Node;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
@@ -27,12 +30,15 @@ const TURN_READS: u32 = 64;
 const TURN_BYTES: usize = 4 << 20;
 /// Buffers larger than this are not held on to between reads.
 const KEPT_OUTPUT: usize = 64 << 10;
+/// So many answered requests may be noted in what is kept.
+const KEPT_ANSWERED: usize = 256;
 
 /// What handlers may know of the connection.
 pub struct Peer {
     pub address: SocketAddr,
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
+    pub connection: Connection,
 }
 
 /// What a connection uses while it is busy; pooled, because most connections are idle most of the time.
@@ -44,11 +50,28 @@ pub struct Work {
     end: usize,
     out: Encoder,
     produce: Staged,
+    /// Requests whose answers are in `out`.
+    answered: Vec<Answered>,
+    /// When the last bytes came.
+    arrived: Instant,
+    /// When the last step was done; what is handled next begins then. So that a step needs one look at the clock.
+    now: Instant,
 }
 
 impl Work {
     pub fn new(chunk: Chunk) -> Work {
-        Work { chunk, share: None, start: 0, end: 0, out: Encoder::new(), produce: Staged::default() }
+        let now = Instant::now();
+        Work {
+            chunk,
+            share: None,
+            start: 0,
+            end: 0,
+            out: Encoder::new(),
+            produce: Staged::default(),
+            answered: Vec::new(),
+            arrived: now,
+            now,
+        }
     }
 
     /// Goes on in a larger chunk; returns the old one.
@@ -76,6 +99,8 @@ impl Work {
             self.out = Encoder::new();
         }
         self.produce.clear();
+        self.answered.clear();
+        self.answered.shrink_to(KEPT_ANSWERED);
     }
 
     /// The next whole frame, without its length; or the bytes that the incomplete one needs in all.
@@ -175,6 +200,9 @@ async fn busy(
                 work.end += n;
                 turn.read(n);
                 vitals.more(n);
+                work.now = Instant::now();
+                work.arrived = work.now;
+                node.metrics.read(&peer.connection, n);
             }
         }
         let before = work.start;
@@ -188,9 +216,7 @@ async fn busy(
         if !work.produce.is_empty() {
             commit(node, stream, peer, registered, work).await?;
         }
-        if !work.out.bytes().is_empty() {
-            flush(node, stream, &mut work.out).await?;
-        }
+        flush(node, stream, peer, work).await?;
         if work.start == work.end {
             vitals.moved();
             (work.start, work.end) = (0, 0);
@@ -216,20 +242,25 @@ async fn handle(
     let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
     let key = header.key;
     if key == ApiKey::Produce as i16 {
-        return produce::stage(node, &header, &work.chunk, frame.start + body..frame.end, &mut work.produce);
+        return produce::stage(node, &header, &work.chunk, frame, body, &mut work.produce);
     }
     if !work.produce.is_empty() {
         commit(node, stream, peer, registered, work).await?;
     }
-    if api::may_wait(key) && !work.out.bytes().is_empty() {
-        flush(node, stream, &mut work.out).await?;
+    if api::may_wait(key) {
+        flush(node, stream, peer, work).await?;
     }
     let bytes = &work.chunk[frame];
     let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
     registered.vitals.waiting(true);
-    let result = Box::pin(api::dispatch(node, peer, &header, &bytes[body..], &mut work.out)).await;
+    let (slot, waited) = Timed::new(Box::pin(api::dispatch(node, peer, &header, &bytes[body..], &mut work.out))).await;
     registered.vitals.waiting(false);
-    result
+    let (version, bytes) = (header.version, bytes.len());
+    let done = Instant::now();
+    let begun = std::mem::replace(&mut work.now, done);
+    let times = Times { arrived: work.arrived, begun, done, waited };
+    work.answered.push(Answered { slot: slot?, version, bytes, has_answer: true, times });
+    Ok(())
 }
 
 /// Appends what was staged, waits for the acknowledgements it asked for, and adds the answers.
@@ -240,20 +271,34 @@ async fn commit(
     registered: &Registered,
     work: &mut Work,
 ) -> Result<(), Close> {
+    let (arrived, begun, mut waited) = (work.arrived, work.now, Duration::ZERO);
     let waits = produce::append(node, &mut work.chunk, &mut work.produce);
     if let Some(wait) = waits {
-        if !work.out.bytes().is_empty() {
-            flush(node, stream, &mut work.out).await?;
-        }
+        flush(node, stream, peer, work).await?;
         registered.vitals.waiting(true);
-        produce::acknowledged(wait, &mut work.produce).await;
+        ((), waited) = Timed::new(pin!(produce::acknowledged(wait, &mut work.produce))).await;
         registered.vitals.waiting(false);
     }
-    produce::answer(node, &peer.listener, &work.chunk, &mut work.produce, &mut work.out)
+    produce::answer(node, &peer.listener, &work.chunk, &work.produce, &mut work.out)?;
+    work.now = Instant::now();
+    let times = Times { arrived, begun, done: work.now, waited };
+    work.answered.extend(work.produce.answered(times));
+    work.produce.clear();
+    Ok(())
 }
 
-async fn flush(node: &Node, stream: &TcpStream, out: &mut Encoder) -> io::Result<()> {
-    output::flush(&node.works, &node.cold_reads, stream, out).await
+/// Sends the answers that there are, and counts their requests.
+async fn flush(node: &Node, stream: &TcpStream, peer: &Peer, work: &mut Work) -> io::Result<()> {
+    if work.answered.is_empty() {
+        return Ok(());
+    }
+    let (bytes, begun) = (work.out.len(), work.now);
+    if bytes > 0 {
+        output::flush(&node.works, &node.cold_reads, stream, &mut work.out).await?;
+        work.now = Instant::now();
+    }
+    node.metrics.answered(&peer.connection, &mut work.answered, bytes, begun, work.now);
+    Ok(())
 }
 
 /// Moves the incomplete frame to the front, into a larger buffer where it does not fit: twice the size at a time, as

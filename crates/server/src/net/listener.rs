@@ -63,7 +63,8 @@ pub async fn accept(
         if stream.set_nodelay(true).is_err() {
             continue;
         }
-        let peer = Peer { address, listener: name.clone() };
+        let connection = node.metrics.listeners.connected(&name);
+        let peer = Peer { address, listener: name.clone(), connection };
         // A connection yields by its own count: the runtime's budget would make a read look like an empty socket.
         tokio::spawn(unconstrained(connection::serve(node.clone(), stream, peer, registered)));
     }
