@@ -7,8 +7,9 @@
 use crate::chance::random;
 use crate::node::Node;
 use metadata::controller::{
-    AlterConfigsReply, Command, ConfigChanges, CreatePartitionsReply, CreateTopicsReply, DeletedTopic, MorePartitions,
-    NewSettings, NewTopic, Refusal, Reply, TopicRef,
+    AlterConfigsReply, Command, ConfigChanges, CreatePartitionsReply, CreateTopicsReply, DeletedTopic,
+    ElectedPartition, ElectionType, MorePartitions, NewSettings, NewTopic, ReassignPartition, ReassignedPartition,
+    Refusal, Reply, TopicRef,
 };
 use metadata::quorum::{MetadataNode, SnapshotId};
 use std::collections::VecDeque;
@@ -100,6 +101,27 @@ impl ControllerHandle {
         validate_only: bool,
     ) -> Result<AlterConfigsReply, ErrorCode> {
         reply!(self.submit(Command::AlterConfigs { resources, validate_only }).await?, AlterConfigs)
+    }
+
+    pub async fn elect_leaders(
+        &self,
+        election: ElectionType,
+        partitions: Option<Vec<(String, Vec<i32>)>>,
+    ) -> Result<Vec<ElectedPartition>, ErrorCode> {
+        reply!(self.submit(Command::ElectLeaders { election, partitions }).await?, ElectLeaders)
+    }
+
+    pub async fn alter_partition_reassignments(
+        &self,
+        partitions: Vec<ReassignPartition>,
+        allow_replication_factor_change: bool,
+    ) -> Result<Vec<ReassignedPartition>, ErrorCode> {
+        let command = Command::AlterPartitionReassignments { partitions, allow_replication_factor_change };
+        reply!(self.submit(command).await?, AlterPartitionReassignments)
+    }
+
+    pub async fn unregister_broker(&self, id: i32) -> Result<Result<(), Refusal>, ErrorCode> {
+        reply!(self.submit(Command::UnregisterBroker(id)).await?, UnregisterBroker)
     }
 
     /// Ends the controller's thread when it has done what was asked before.

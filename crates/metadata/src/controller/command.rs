@@ -9,7 +9,7 @@ use super::{
     AlterConfigsReply, AlterPartition, AlteredPartition, AssignedReplicas, BrokerHeartbeat, BrokerRegistration,
     ConfigChanges, Context, CreatePartitionsReply, CreateTopicsReply, Decision, DeletedTopic, ElectedPartition,
     ElectionType, HeartbeatReply, Heartbeats, MorePartitions, NewSettings, NewTopic, NodeSettings, ProducerIdBlock,
-    Random, Refusal, TopicRef,
+    Random, ReassignPartition, ReassignedPartition, Refusal, TopicRef,
 };
 use crate::image::{ControllerRegistration, Image, TopicIdPartition};
 use crate::machine::{Committed, Draft, Machine};
@@ -57,6 +57,10 @@ pub enum Command {
         election: ElectionType,
         partitions: Option<Vec<(String, Vec<i32>)>>,
     },
+    AlterPartitionReassignments {
+        partitions: Vec<ReassignPartition>,
+        allow_replication_factor_change: bool,
+    },
     AssignReplicasToDirs {
         broker_id: i32,
         broker_epoch: i64,
@@ -84,6 +88,7 @@ pub enum Reply {
     AllocateProducerIds(Result<ProducerIdBlock, Refusal>),
     AlterPartitions(Result<Vec<AlteredPartition>, Refusal>),
     ElectLeaders(Vec<ElectedPartition>),
+    AlterPartitionReassignments(Vec<ReassignedPartition>),
     AssignReplicasToDirs(Result<AssignedReplicas, Refusal>),
     /// BrokerGone, Write and Tick.
     Done,
@@ -215,6 +220,10 @@ impl Controller {
             }
             Command::ElectLeaders { election, partitions } => {
                 super::elect_leaders(image, &context, election, partitions.as_deref()).map(Reply::ElectLeaders)
+            }
+            Command::AlterPartitionReassignments { partitions, allow_replication_factor_change } => {
+                super::alter_partition_reassignments(image, &context, &partitions, allow_replication_factor_change)
+                    .map(Reply::AlterPartitionReassignments)
             }
             Command::AssignReplicasToDirs { broker_id, broker_epoch, assignments } => {
                 super::assign_replicas_to_dirs(image, &context, broker_id, broker_epoch, &assignments)

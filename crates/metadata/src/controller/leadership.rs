@@ -6,7 +6,7 @@ use wire::{ErrorCode, Uuid};
 use super::brokers::check_broker_epoch;
 use super::partition_change::{Election, PartitionChange};
 use super::{Context, Decision, Refusal};
-use crate::image::{Image, LeaderRecoveryState, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition};
+use crate::image::{Image, LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition};
 
 /// A leader proposes the ISR of one of its partitions.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,7 +190,8 @@ fn election_record(
     let acceptable = |id: i32| image.cluster.is_active(id);
     let mut change = PartitionChange::new(image, context.settings, key, &topic.name, partition, &acceptable);
     change.election = election;
-    change.build().map(MetadataRecord::PartitionChange)
+    // A leader that is about to go is better than none, which nobody asked for.
+    change.build().filter(|record| record.leader != NO_LEADER).map(MetadataRecord::PartitionChange)
 }
 
 /// What became of each replica that was assigned to a directory.

@@ -15,6 +15,7 @@ mod names;
 mod partition_change;
 mod placement;
 mod producer_ids;
+mod reassignment;
 mod settings;
 mod topics;
 
@@ -39,6 +40,9 @@ pub use leadership::{
 pub use names::check_topic_name;
 pub use placement::place;
 pub use producer_ids::{PRODUCER_ID_BLOCK_SIZE, ProducerIdBlock, allocate_producer_ids};
+pub use reassignment::{
+    ReassignPartition, ReassignedPartition, alter_partition_reassignments, partition_reassignments,
+};
 pub use settings::NodeSettings;
 pub use topics::{
     CreatePartitionsReply, CreateTopicsReply, CreatedTopic, DeletedTopic, MorePartitions, NewTopic, TopicRef,

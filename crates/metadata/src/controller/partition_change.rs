@@ -143,8 +143,8 @@ impl<'a> PartitionChange<'a> {
                 self.elr.push(*id);
             }
         }
-        let (isr, unclean) = (&self.isr, self.unclean_shutdown);
-        self.elr.retain(|id| !isr.contains(id) && Some(*id) != unclean);
+        let (isr, replicas, unclean) = (&self.isr, &self.replicas, self.unclean_shutdown);
+        self.elr.retain(|id| !isr.contains(id) && replicas.contains(id) && Some(*id) != unclean);
         self.elr.sort_unstable();
     }
 

@@ -2,7 +2,7 @@
 
 use metadata::controller::{
     AlterOp, AlterPartition, BrokerHeartbeat, BrokerRegistration, Command, ConfigChanges, ElectionType, MorePartitions,
-    NewSettings, NewTopic, TopicRef,
+    NewSettings, NewTopic, ReassignPartition, TopicRef,
 };
 use metadata::image::{ConfigResource, Image, LeaderRecoveryState, TopicIdPartition};
 
@@ -56,7 +56,8 @@ pub fn command(image: &Image, random: &mut dyn FnMut() -> u64) -> Command {
             Command::AllocateProducerIds { broker_id, broker_epoch: epoch(image, broker_id, random) }
         }
         12 => alter_partition(image, random),
-        _ => match below(random, 4) {
+        _ => match below(random, 5) {
+            3 => reassign(random),
             0 => Command::UnregisterBroker(broker(random)),
             1 => Command::ElectLeaders { election: ElectionType::Unclean, partitions: None },
             2 => Command::ElectLeaders { election: ElectionType::Preferred, partitions: None },
@@ -113,6 +114,19 @@ fn beat(image: &Image, random: &mut dyn FnMut() -> u64) -> Command {
         offline_log_dirs,
         ..heartbeat(id, epoch(image, id, random))
     })
+}
+
+/// Moves replicas, or takes it back.
+fn reassign(random: &mut dyn FnMut() -> u64) -> Command {
+    let partitions = (0..1 + below(random, 3)).map(|_| ReassignPartition {
+        topic: name(random),
+        partition: below(random, 4) as i32,
+        replicas: (below(random, 3) > 0).then(|| (0..1 + below(random, 3)).map(|_| broker(random)).collect()),
+    });
+    Command::AlterPartitionReassignments {
+        partitions: partitions.collect(),
+        allow_replication_factor_change: below(random, 4) > 0,
+    }
 }
 
 /// A leader drops a member of its ISR or takes one in.

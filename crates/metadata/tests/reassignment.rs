@@ -1,0 +1,180 @@
+//! Moving replicas: from the request to the end that the leader's AlterPartition brings.
+#![allow(clippy::unwrap_used)] // a helper that fails fails its test
+
+mod common;
+
+use common::{Decider, heartbeat, refusal, topic};
+use metadata::controller::{
+    AlterPartition, BrokerHeartbeat, Command, ElectionType, NewTopic, ReassignPartition, Refusal, Reply,
+    partition_reassignments,
+};
+use metadata::image::{LeaderRecoveryState, Partition, TopicIdPartition};
+use wire::ErrorCode;
+
+/// Five brokers, and topic t with one partition on these.
+fn cluster(replicas: &[i32]) -> Decider {
+    let mut cluster = Decider::new(&[]).with_brokers(5);
+    cluster.create_one(NewTopic { assignments: vec![(0, replicas.to_vec())], ..topic("t", -1, -1) }).unwrap();
+    cluster
+}
+
+fn wanted(replicas: Option<&[i32]>) -> ReassignPartition {
+    ReassignPartition { topic: "t".to_owned(), partition: 0, replicas: replicas.map(<[i32]>::to_vec) }
+}
+
+fn reassign(cluster: &mut Decider, partitions: Vec<ReassignPartition>) -> Vec<Result<(), Refusal>> {
+    let command = Command::AlterPartitionReassignments { partitions, allow_replication_factor_change: true };
+    let Reply::AlterPartitionReassignments(results) = cluster.ask(command) else { panic!() };
+    results.into_iter().map(|(_, _, result)| result).collect()
+}
+
+/// The leader says who is in sync.
+fn in_sync(cluster: &mut Decider, isr: &[i32]) -> Result<Partition, ErrorCode> {
+    let image = cluster.image();
+    let key = TopicIdPartition { topic_id: image.topics.by_name("t").unwrap().id, partition: 0 };
+    let partition = cluster.partition("t", 0);
+    let proposal = AlterPartition {
+        key,
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
+        new_isr: isr.iter().map(|id| (*id, -1)).collect(),
+        leader_recovery_state: LeaderRecoveryState::Recovered,
+    };
+    let broker_epoch = image.cluster.broker(partition.leader).unwrap().epoch;
+    let command = Command::AlterPartitions { broker_id: partition.leader, broker_epoch, partitions: vec![proposal] };
+    let Reply::AlterPartitions(Ok(mut results)) = cluster.ask(command) else { panic!() };
+    results.remove(0).result
+}
+
+/// Replicas, ISR, adding, removing, leader.
+type Seen = (Vec<i32>, Vec<i32>, Vec<i32>, Vec<i32>, i32);
+
+fn seen(cluster: &Decider) -> Seen {
+    let p = cluster.partition("t", 0);
+    let all = [&p.replicas, &p.isr, &p.adding_replicas, &p.removing_replicas].map(|ids| ids.to_vec());
+    let [replicas, isr, adding, removing] = all;
+    (replicas, isr, adding, removing, p.leader)
+}
+
+#[test]
+fn replicas_move_when_all_that_stay_are_in_sync() {
+    let mut cluster = cluster(&[1, 2, 3]);
+    assert_eq!(reassign(&mut cluster, vec![wanted(Some(&[3, 4, 5]))]), [Ok(())]);
+    assert_eq!(seen(&cluster), (vec![3, 4, 5, 1, 2], vec![1, 2, 3], vec![4, 5], vec![1, 2], 1));
+    let image = cluster.image();
+    assert_eq!(partition_reassignments(&image, None).len(), 1);
+    assert_eq!(
+        partition_reassignments(&image, Some(&[("t".to_owned(), vec![0, 7]), ("u".to_owned(), vec![0])])).len(),
+        1
+    );
+    assert!(partition_reassignments(&image, Some(&[("t".to_owned(), vec![1])])).is_empty());
+    assert_eq!(*in_sync(&mut cluster, &[1, 2, 3, 4]).unwrap().isr, [1, 2, 3, 4]);
+    // The leader goes with this one: it is told to look at the metadata.
+    assert_eq!(in_sync(&mut cluster, &[1, 2, 3, 4, 5]), Err(ErrorCode::NewLeaderElected));
+    assert_eq!(seen(&cluster), (vec![3, 4, 5], vec![3, 4, 5], vec![], vec![], 3));
+    assert_eq!(cluster.partition("t", 0).leader_epoch, 1);
+    assert!(partition_reassignments(&cluster.image(), None).is_empty());
+}
+
+#[test]
+fn fewer_replicas_and_another_order_are_there_at_once() {
+    let mut cluster = cluster(&[1, 2, 3]);
+    assert_eq!(reassign(&mut cluster, vec![wanted(Some(&[2, 1]))]), [Ok(())]);
+    assert_eq!(seen(&cluster), (vec![2, 1], vec![1, 2], vec![], vec![], 1));
+    let before = cluster.partition("t", 0);
+    assert_eq!(reassign(&mut cluster, vec![wanted(Some(&[2, 1]))]), [Ok(())]);
+    assert_eq!(cluster.partition("t", 0), before, "the same once more changes nothing");
+}
+
+#[test]
+fn a_reassignment_can_be_taken_back_and_replaced() {
+    let mut cluster = cluster(&[1, 2]);
+    let none = Refusal::with_default_text(ErrorCode::NoReassignmentInProgress);
+    assert_eq!(reassign(&mut cluster, vec![wanted(None)]), [Err(none.clone())]);
+    reassign(&mut cluster, vec![wanted(Some(&[3, 4]))]);
+    in_sync(&mut cluster, &[1, 2, 3]).unwrap();
+    // What comes instead keeps in mind which replicas are new, and drops what was new and has nothing yet.
+    assert_eq!(reassign(&mut cluster, vec![wanted(Some(&[3, 1, 5]))]), [Ok(())]);
+    assert_eq!(seen(&cluster), (vec![3, 1, 5, 2], vec![1, 2, 3], vec![3, 5], vec![2], 1));
+    assert_eq!(reassign(&mut cluster, vec![wanted(None)]), [Ok(())]);
+    assert_eq!(seen(&cluster), (vec![1, 2], vec![1, 2], vec![], vec![], 1));
+    assert_eq!(reassign(&mut cluster, vec![wanted(None)]), [Err(none)]);
+}
+
+#[test]
+fn twice_in_one_request_is_as_one_after_the_other() {
+    let mut cluster = cluster(&[1, 2]);
+    let both = vec![wanted(Some(&[3, 4])), wanted(Some(&[1, 5]))];
+    assert_eq!(reassign(&mut cluster, both), [Ok(()), Ok(())]);
+    assert_eq!(seen(&cluster), (vec![1, 5, 2], vec![1, 2], vec![5], vec![2], 1));
+    assert_eq!(reassign(&mut cluster, vec![wanted(None)]), [Ok(())]);
+    assert_eq!(seen(&cluster).0, [1, 2]);
+}
+
+#[test]
+fn going_back_is_refused_when_it_would_lose_what_was_acknowledged() {
+    let mut cluster = cluster(&[1, 2]);
+    reassign(&mut cluster, vec![wanted(Some(&[3, 4]))]);
+    in_sync(&mut cluster, &[1, 2, 3]).unwrap();
+    // Brokers 1 and 2 end; 3 alone is in sync.
+    for id in [1, 2] {
+        let broker_epoch = cluster.image().cluster.broker(id).unwrap().epoch;
+        cluster.ask(Command::BrokerGone { broker_id: id, broker_epoch });
+    }
+    assert_eq!((seen(&cluster).1, seen(&cluster).4), (vec![3], 3));
+    let refused = refusal(reassign(&mut cluster, vec![wanted(None)]).remove(0));
+    let text = "Unable to revert partition assignment for t:0 because it would require an unclean leader election.";
+    assert_eq!(refused, (ErrorCode::InvalidReplicaAssignment, text.to_owned()));
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_kafkas_texts() {
+    let mut cluster = cluster(&[1, 2]);
+    let at = |topic: &str, partition| ReassignPartition { topic: topic.to_owned(), partition, replicas: Some(vec![1]) };
+    for (wanted, code, text) in [
+        (at("u", 0), ErrorCode::UnknownTopicOrPartition, "Unable to find a topic named u."),
+        (at("t", 9), ErrorCode::UnknownTopicOrPartition, "Unable to find partition t:9."),
+        (
+            wanted(Some(&[])),
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes an empty replica list.",
+        ),
+        (
+            wanted(Some(&[1, 9])),
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes broker 9, but no such broker is registered.",
+        ),
+        (
+            wanted(Some(&[1, 1])),
+            ErrorCode::InvalidReplicaAssignment,
+            "The manual partition assignment includes the broker 1 more than once.",
+        ),
+    ] {
+        assert_eq!(refusal(reassign(&mut cluster, vec![wanted]).remove(0)), (code, text.to_owned()));
+    }
+    let command = Command::AlterPartitionReassignments {
+        partitions: vec![wanted(Some(&[1, 2, 3]))],
+        allow_replication_factor_change: false,
+    };
+    let Reply::AlterPartitionReassignments(mut results) = cluster.ask(command) else { panic!() };
+    let text = "The replication factor is changed from 2 to 3".to_owned();
+    assert_eq!(refusal(results.remove(0).2), (ErrorCode::InvalidReplicationFactor, text));
+}
+
+#[test]
+fn an_election_takes_no_leader_away() {
+    let mut cluster = cluster(&[2, 1]);
+    let epoch = |cluster: &Decider, id| cluster.image().cluster.broker(id).unwrap().epoch;
+    cluster.ask(Command::BrokerGone { broker_id: 2, broker_epoch: epoch(&cluster, 2) });
+    // Broker 1 was about to end, was taken for dead, and serves after all.
+    let alive = heartbeat(1, epoch(&cluster, 1));
+    cluster.beat(BrokerHeartbeat { want_shut_down: true, ..alive.clone() }).unwrap();
+    cluster.ask(Command::BrokerGone { broker_id: 1, broker_epoch: alive.broker_epoch });
+    cluster.beat(alive).unwrap();
+    let before = cluster.partition("t", 0);
+    assert_eq!(before.leader, 1);
+    let elect = Command::ElectLeaders { election: ElectionType::Preferred, partitions: None };
+    let refused = Refusal::with_default_text(ErrorCode::PreferredLeaderNotAvailable);
+    assert_eq!(cluster.ask(elect), Reply::ElectLeaders(vec![("t".to_owned(), 0, Err(refused))]));
+    assert_eq!(cluster.partition("t", 0), before);
+}
