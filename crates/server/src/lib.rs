@@ -19,6 +19,7 @@ mod fetch_sessions;
 mod groups;
 mod housekeeping;
 mod internal_topics;
+pub mod local_time;
 mod log_config;
 mod log_dirs;
 mod logging;

@@ -9,6 +9,7 @@ use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::housekeeping::Housekeeping;
 use crate::internal_topics;
+use crate::logging::loggers::Loggers;
 use crate::metrics::Metrics;
 use crate::net::works::Works;
 use crate::partitions::{Cell, Partitions};
@@ -60,6 +61,7 @@ pub struct Node {
     pub runtime: Handle,
     pub works: Works,
     pub metrics: Metrics,
+    pub loggers: Arc<Loggers>,
     reconciler: Mutex<Reconciler>,
     broker_epoch: AtomicI64,
     image: ArcSwap<Image>,
@@ -76,6 +78,7 @@ impl Node {
         controller: ControllerHandle,
         reconciler: Reconciler,
         housekeeping: Housekeeping,
+        loggers: Arc<Loggers>,
     ) -> Node {
         let slots = config.max_incremental_fetch_session_cache_slots;
         Node {
@@ -93,6 +96,7 @@ impl Node {
             runtime: Handle::current(),
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
             metrics: Metrics::new(config.listeners.iter().map(|l| l.name.as_str().into())),
+            loggers,
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),

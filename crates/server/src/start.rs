@@ -11,6 +11,7 @@ use crate::controller;
 use crate::failed_dirs;
 use crate::housekeeping::Housekeeping;
 use crate::log_dirs::{LogDirs, OpenedLog};
+use crate::logging::loggers::Loggers;
 use crate::net::listener;
 use crate::net::vitals::Registry;
 use crate::node::{Node, Stop};
@@ -50,10 +51,13 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// See [`crate::main`].
 pub fn main(args: StartArgs) -> ExitCode {
     let started = Instant::now();
-    logging::init();
     let config = match config::load(args.properties_file.as_deref(), &args.overrides) {
         Ok(config) => config,
         Err(e) => return refuse(&e),
+    };
+    let loggers = match logging::init(&config.logging) {
+        Ok(loggers) => loggers,
+        Err(e) => return refuse(&format!("klamm.log.file: {e}")),
     };
     let runtime =
         match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build() {
@@ -61,7 +65,7 @@ pub fn main(args: StartArgs) -> ExitCode {
             Err(e) => return refuse(&e),
         };
     let code = runtime.block_on(async {
-        match run(config, started).await {
+        match run(config, loggers, started).await {
             Ok(Stop::Failed) => ExitCode::FAILURE,
             Ok(_) => ExitCode::SUCCESS,
             Err(e) => refuse(&*e),
@@ -83,7 +87,7 @@ struct Bound {
     address: SocketAddr,
 }
 
-async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure> {
+async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) -> Result<Stop, Failure> {
     let (fds, connections_max) = share_descriptors();
     let bound = bind(&mut config)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
@@ -105,7 +109,8 @@ async fn run(mut config: BrokerConfig, started: Instant) -> Result<Stop, Failure
     let (handle, requests) = controller::queue();
     let mut reconciler = Reconciler::new(dirs.clone());
     reconciler.opened(logs);
-    let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, Housekeeping::new(dirs.clone())));
+    let housekeeping = Housekeeping::new(dirs.clone());
+    let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, housekeeping, loggers));
     node.publish_all(metadata.image().clone());
     dirs.put_aside_unknown();
     let controller = {
@@ -425,7 +430,11 @@ async fn register(node: &Arc<Node>, log_dirs: Vec<Uuid>, previous_broker_epoch: 
     node.set_broker_epoch(epoch);
     let heartbeat = heartbeat(node, false).await?;
     match heartbeat.is_fenced {
-        false => Ok(()),
+        false => {
+            // Test containers wait for these words of Kafka's.
+            info!(broker_epoch = epoch, "the broker is unfenced. Transitioning from RECOVERY to RUNNING");
+            Ok(())
+        }
         true => Err("the controller keeps this broker fenced".into()),
     }
 }
@@ -468,15 +477,26 @@ fn banner(node: &Node, bound: &[Bound], shutdown: Shutdown, started: Instant) {
         Shutdown::Killed => ", recovered after a kill",
         Shutdown::PowerCut => ", recovered from the last checkpoints",
     };
-    let _ = writeln!(
-        io::stdout(),
-        "Klamm {VERSION}, speaks Kafka 4.3: node {} of cluster {}\n  data       {}  ({partitions} partitions{left})\n  \
-         config     {file}\n  listeners  {}\n  ready after {:.0} ms",
-        node.node_id,
-        node.cluster_id,
-        dirs.join(", "),
-        listeners.join(", "),
-        started.elapsed().as_secs_f64() * 1000.0
+    let (data, listeners, ms) = (dirs.join(", "), listeners.join(", "), started.elapsed().as_secs_f64() * 1000.0);
+    // Whoever reads objects from standard output could not read this.
+    if config.logging.format == logging::Format::Human {
+        let _ = writeln!(
+            io::stdout(),
+            "Klamm {VERSION}, speaks Kafka 4.3: node {} of cluster {}\n  data       {data}  ({partitions} partitions{left})\n  \
+             config     {file}\n  listeners  {listeners}\n  ready after {ms:.0} ms",
+            node.node_id,
+            node.cluster_id,
+        );
+    }
+    info!(
+        version = VERSION,
+        node = node.node_id,
+        cluster = node.cluster_id,
+        data,
+        config = file,
+        listeners,
+        ms = ms as u64,
+        "Kafka Server started"
     );
     for remark in &config.remarks {
         warn!("{remark}");

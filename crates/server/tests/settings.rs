@@ -247,7 +247,53 @@ fn wrong_changes_are_refused_with_kafkas_codes_and_texts() {
     }
     assert_eq!(change(TOPIC, "a/b", SET, "retention.ms", Some("1")).0, ErrorCode::InvalidTopicException);
     assert_eq!(change(BROKER, "", SET, "max.connection.creation.rate", Some("5")).0, invalid_request);
-    assert_eq!(change(BROKER_LOGGER, "1", SET, "root", Some("DEBUG")).0, invalid_request);
+}
+
+#[test]
+fn levels_of_loggers_are_refused_with_kafkas_codes_and_texts() {
+    let (invalid_request, invalid_config) = (ErrorCode::InvalidRequest, ErrorCode::InvalidConfig);
+    let bad = "Cannot set the log level of root to OFF as it is not a supported log level. Valid log levels are DEBUG, ERROR, \
+               FATAL, INFO, TRACE, WARN";
+    for (name, op, key, value, code, text) in [
+        (
+            "1",
+            APPEND,
+            "root",
+            Some("DEBUG"),
+            invalid_request,
+            "APPEND operation is not allowed for the BROKER_LOGGER resource",
+        ),
+        (
+            "1",
+            SUBTRACT,
+            "root",
+            Some("DEBUG"),
+            invalid_request,
+            "SUBTRACT operation is not allowed for the BROKER_LOGGER resource",
+        ),
+        ("1", SET, "nosuch", Some("DEBUG"), invalid_config, "Logger nosuch does not exist!"),
+        ("1", DELETE, "nosuch", None, invalid_config, "Logger nosuch does not exist!"),
+        ("1", DELETE, "root", None, invalid_request, "Removing the log level of the root logger is not allowed"),
+        ("1", SET, "root", Some("OFF"), invalid_config, bad),
+        ("1", SET, "root", Some("off"), invalid_config, &bad.replace("OFF", "off")),
+        ("1", SET, "root", None, invalid_request, "Null value not supported for : root"),
+        ("2", SET, "root", Some("INFO"), invalid_request, "Unexpected broker id, expected 1, but received 2"),
+        ("x", SET, "root", Some("INFO"), invalid_request, "Node id must be an integer, but it is: x"),
+        ("", SET, "root", Some("INFO"), invalid_request, "Node id must be an integer, but it is: "),
+    ] {
+        assert_eq!(change(BROKER_LOGGER, name, op, key, value), (code, text.to_owned()), "{name:?} {key} {value:?}");
+    }
+    let told = alter(
+        &[
+            (BROKER_LOGGER, "1", &[(SET, "state.change.logger", Some("TRACE"))]),
+            (TOPIC, "no-such-topic", &[(SET, "retention.ms", Some("1"))]),
+        ],
+        true,
+    );
+    assert_eq!((told[0].0, told[1].0), (ErrorCode::None, ErrorCode::UnknownTopicOrPartition));
+    assert_eq!(value(BROKER_LOGGER, "1", "state.change.logger"), (Some("INFO".to_owned()), 6));
+    assert_eq!(change(BROKER_LOGGER, "1", SET, "state.change.logger", Some("TRACE")).0, ErrorCode::None);
+    assert_eq!(value(BROKER_LOGGER, "1", "server.reconciler"), (Some("TRACE".to_owned()), 6));
 }
 
 #[test]

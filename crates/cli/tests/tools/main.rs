@@ -1,6 +1,6 @@
 //! The tools as a user runs them: words, streams and exit codes are Apache Kafka's.
 //!
-//! `usage` needs no broker. `jobs`, `groups`, `admin`, `compaction` and `perf` run tools on a broker of their own, and
+//! `usage` needs no broker. `jobs`, `groups`, `admin`, `logs`, `compaction` and `perf` run tools on a broker of their own, and
 //! `interrupted` ends tools and brokers in the middle of their work. Texts were taken from Apache Kafka 4.3.1.
 
 #![allow(clippy::unwrap_used)]
@@ -11,5 +11,6 @@ mod groups;
 mod harness;
 mod interrupted;
 mod jobs;
+mod logs;
 mod perf;
 mod usage;

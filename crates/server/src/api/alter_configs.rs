@@ -106,22 +106,32 @@ pub(super) fn check_keys(keys: impl Iterator<Item = (String, bool)>) -> Result<(
 /// Checks that a broker's settings, as they will be, are those of this broker or of all, and that they can be had. The
 /// controller does not do that: only the broker itself knows its file.
 pub(super) fn check_broker(node: &Node, name: &str, all: &Settings) -> Result<(), Refusal> {
-    let invalid = |text: String| Err(Refusal::new(ErrorCode::InvalidRequest, text));
-    match name.parse::<i32>() {
-        _ if name.is_empty() => {}
-        Err(_) => return invalid(format!("Node id must be an integer, but it is: {name}")),
-        Ok(id) if id != node.node_id => {
-            return invalid(format!("Unexpected broker id, expected {}, but received {name}", node.node_id));
-        }
-        Ok(_) => {}
+    if !name.is_empty() {
+        check_id(node, name)?;
     }
+    let invalid = |text: String| Err(Refusal::new(ErrorCode::InvalidRequest, text));
     validate_dynamic(all, name.is_empty(), &node.config.file).or_else(invalid)
 }
+
+/// Whether `name` is this node's id.
+pub(super) fn check_id(node: &Node, name: &str) -> Result<(), Refusal> {
+    let invalid = |text: String| Err(Refusal::new(ErrorCode::InvalidRequest, text));
+    match name.parse::<i32>() {
+        Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
+        Ok(id) if id != node.node_id => {
+            invalid(format!("Unexpected broker id, expected {}, but received {name}", node.node_id))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// What came of a resource that the controller is not asked about; `None` for the others.
+type Settled = Option<Result<(), Refusal>>;
 
 /// The answers to a request's resources, in its order: what was refused here, and what the controller says.
 #[derive(Default)]
 pub(super) struct Answers {
-    resources: Vec<(i8, String, Option<Refusal>)>,
+    resources: Vec<(i8, String, Settled)>,
 }
 
 impl Answers {
@@ -130,7 +140,11 @@ impl Answers {
     }
 
     pub fn refuse(&mut self, resource_type: i8, name: &str, refusal: Refusal) {
-        self.resources.push((resource_type, name.to_owned(), Some(refusal)));
+        self.settle(resource_type, name, Err(refusal));
+    }
+
+    pub fn settle(&mut self, resource_type: i8, name: &str, result: Result<(), Refusal>) {
+        self.resources.push((resource_type, name.to_owned(), Some(result)));
     }
 
     /// Type, name and refusal of each resource.
@@ -146,11 +160,12 @@ impl Answers {
             .into_iter()
             .map(|(resource, result)| ((resource.kind.id(), resource.name.to_string()), result.err()))
             .collect();
-        self.resources.into_iter().map(move |(resource_type, name, refused)| {
-            let refusal = refused.or_else(|| match decided.remove(&(resource_type, name.clone())) {
-                Some(decided) => decided,
-                None => failed.clone(),
-            });
+        self.resources.into_iter().map(move |(resource_type, name, settled)| {
+            let refusal = match (settled, decided.remove(&(resource_type, name.clone()))) {
+                (Some(settled), _) => settled.err(),
+                (None, Some(decided)) => decided,
+                (None, None) => failed.clone(),
+            };
             (resource_type, name, refusal)
         })
     }

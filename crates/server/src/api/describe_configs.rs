@@ -87,7 +87,7 @@ fn described(node: &Node, image: &Image, resource: &DescribeConfigsResource<'_>)
         ResourceKind::BrokerLogger if name.is_empty() => invalid("Broker id must not be empty".to_owned()),
         ResourceKind::BrokerLogger => {
             check_broker(node, name, "")?;
-            Ok(wanted("root").then(root_logger).into_iter().collect())
+            Ok(node.loggers.describe(wanted))
         }
     }
 }
@@ -101,20 +101,6 @@ fn check_broker(node: &Node, name: &str, or: &str) -> Result<(), Refusal> {
             invalid(format!("Unexpected broker id, expected {}{or} but received {name}", node.node_id))
         }
         Ok(_) => Ok(()),
-    }
-}
-
-/// There is one logger, and its level stands.
-fn root_logger() -> Entry {
-    Entry {
-        name: "root".to_owned(),
-        value: Some("INFO".to_owned()),
-        source: describe::Source::DynamicBrokerLogger,
-        read_only: true,
-        sensitive: false,
-        kind: Some(Kind::String),
-        documentation: None,
-        synonyms: Vec::new(),
     }
 }
 

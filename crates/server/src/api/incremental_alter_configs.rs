@@ -12,7 +12,7 @@ use wire::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
 };
 
-use super::alter_configs::{Answers, Repeated, check_broker, check_keys, repeated, resource_kind};
+use super::alter_configs::{Answers, Repeated, check_broker, check_id, check_keys, repeated, resource_kind};
 use super::{Close, Cx, Reply};
 use crate::node::Node;
 
@@ -29,6 +29,10 @@ pub async fn handle(
     let mut changes = Vec::new();
     for resource in request.resources.iter() {
         match changes_of(node, &resource, &repeated) {
+            Ok(change) if change.resource.kind == ResourceKind::BrokerLogger => {
+                let altered = node.loggers.alter(&change.changes, request.validate_only);
+                answers.settle(resource.resource_type, &resource.resource_name, altered);
+            }
             Ok(change) => {
                 answers.wait_for(&change.resource);
                 changes.push(change);
@@ -69,10 +73,7 @@ fn changes_of(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Repea
     }
     let resource = ConfigResource::new(kind, name);
     match kind {
-        ResourceKind::BrokerLogger => {
-            let text = "The levels of loggers cannot be changed while the broker runs.";
-            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
-        }
+        ResourceKind::BrokerLogger => check_id(node, name)?,
         ResourceKind::Broker => {
             let current = node.image().configs.get(&resource).map(|settings| Settings::clone(settings));
             check_broker(node, name, &changed(current.unwrap_or_default(), &changes))?;

@@ -7,7 +7,9 @@
 
 use super::{Close, frame_answer, leader_hint};
 use crate::internal_topics;
+use crate::logging::requests::{self, Completed};
 use crate::metrics::{Amounts, Answered, Flow, Slot, Times};
+use crate::net::connection::Peer;
 use crate::node::Node;
 use crate::partitions::{Cell, Topic};
 use metadata::config::topic::Compression;
@@ -48,6 +50,7 @@ pub struct Staged {
 }
 
 struct StagedRequest {
+    client_id: Option<Range<usize>>,
     correlation_id: i32,
     version: i16,
     acks: i16,
@@ -112,6 +115,22 @@ impl Staged {
         })
     }
 
+    /// Tells the request log of the requests. `buffer` is still what they were read into.
+    pub fn log(&self, peer: &Peer, buffer: &[u8], times: Times) {
+        for request in &self.requests {
+            requests::completed(|| Completed {
+                peer: peer.address,
+                listener: &peer.listener,
+                key: ApiKey::Produce,
+                version: request.version,
+                correlation_id: request.correlation_id,
+                client_id: request.client_id.clone().and_then(|at| std::str::from_utf8(&buffer[at]).ok()),
+                times,
+                bytes: request.bytes,
+            });
+        }
+    }
+
     pub fn clear(&mut self) {
         self.requests.clear();
         self.topics.clear();
@@ -160,6 +179,7 @@ pub fn stage(
         });
     }
     staged.requests.push(StagedRequest {
+        client_id: header.client_id.as_deref().map(|id| range_of(buffer, id.as_bytes())),
         correlation_id: header.correlation_id,
         version: header.version,
         acks: request.acks,

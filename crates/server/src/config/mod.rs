@@ -8,6 +8,7 @@
 
 pub mod guard;
 mod listeners;
+mod logging;
 mod quorum;
 mod reader;
 mod replication;
@@ -21,8 +22,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use client::{Properties, config_providers, properties};
-use metadata::config::Layers;
 use metadata::config::broker::conflicts;
+use metadata::config::{Layers, table};
 use metadata::quorum::VoterSet;
 use wire::records::Codec;
 
@@ -30,6 +31,7 @@ pub use listeners::{Advertised, Listener};
 pub use quorum::Roles;
 pub use replication::Replication;
 
+use crate::logging::LogSettings;
 use reader::Reader;
 
 /// The name of the only listener when nothing is configured.
@@ -115,6 +117,7 @@ pub struct BrokerConfig {
     pub broker_session_timeout: Duration,
     pub metadata_log: MetadataLog,
 
+    pub logging: LogSettings,
     /// Where GET /metrics answers (`klamm.metrics.listener`).
     pub metrics_listener: Option<SocketAddr>,
 }
@@ -138,8 +141,8 @@ pub struct MetadataLog {
     pub max_snapshot_interval: Option<Duration>,
 }
 
-/// Reads a file (none: the defaults) and the `--override`s on top of it, fills in what config providers have, and checks
-/// the whole.
+/// Reads a file (none: the defaults), with the `--override`s on top of it and the environment below, fills in what config
+/// providers have, and checks the whole.
 pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<BrokerConfig, ConfigError> {
     let mut settings = match path {
         None => Properties::new(),
@@ -150,11 +153,23 @@ pub fn load(path: Option<&Path>, overrides: &[(String, String)]) -> Result<Broke
         }
     };
     settings.extend(overrides.iter().cloned());
+    for (name, value) in from_environment() {
+        settings.entry(name).or_insert(value);
+    }
     let mut settings = config_providers::resolve(&settings).map_err(|e| ConfigError::one(e.to_string()))?;
     if path.is_none() && !settings.contains_key("log.dirs") && !settings.contains_key("log.dir") {
         settings.extend(data_home().map(|dir| ("log.dirs".to_owned(), dir)));
     }
     BrokerConfig::new(settings, path.map(Path::to_owned))
+}
+
+/// Klamm's own settings that the environment has: `KLAMM_LOG_FORMAT` is `klamm.log.format`.
+fn from_environment() -> impl Iterator<Item = (String, String)> {
+    let own = table::broker_keys().iter().map(|key| key.name).filter(|name| name.starts_with("klamm."));
+    own.filter_map(|name| {
+        let value = std::env::var(name.replace('.', "_").to_ascii_uppercase()).ok()?;
+        (!value.is_empty()).then(|| (name.to_owned(), value))
+    })
 }
 
 /// Where the data goes when nobody said anything: with the user's other data, because `/tmp`, Kafka's default, is
@@ -180,6 +195,7 @@ impl BrokerConfig {
         match (config, reader.errors) {
             (Some(mut config), errors) if errors.is_empty() => {
                 config.remarks = guard::remarks(&file, &config);
+                config.remarks.extend(logging::remarks(&config.logging));
                 config.file = file;
                 Ok(config)
             }
@@ -211,6 +227,7 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         r.wrong(conflict.key, &conflict.rule);
     }
     let metrics_listener = metrics_listener(r);
+    let logging = logging::read(r);
     r.short("default.replication.factor");
     let log_dirs = log_dirs(r);
     let listeners = listeners?;
@@ -268,6 +285,7 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
             max_snapshot_interval: Some(r.ms("metadata.log.max.snapshot.interval.ms")).filter(|d| !d.is_zero()),
         },
 
+        logging,
         metrics_listener,
     })
 }

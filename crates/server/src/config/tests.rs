@@ -101,7 +101,8 @@ fn the_packaged_file_shows_the_defaults_of_what_is_commented_out() {
     let mut seen = 0;
     for (name, value) in shown.filter(|(name, _)| name.contains('.') && !name.contains(' ')) {
         let key = table::broker_key(name).unwrap_or_else(|| panic!("{name} is not a setting"));
-        let as_an_example = ["advertised.listeners", "klamm.metrics.listener"].contains(&name);
+        let as_an_example =
+            ["advertised.listeners", "klamm.metrics.listener", "klamm.log.file", "klamm.log.levels"].contains(&name);
         assert!(as_an_example || value == key.default.unwrap_or(""), "{name} has another default than {value}");
         seen += 1;
     }
@@ -155,6 +156,9 @@ fn wrong_values_are_told_with_key_value_and_what_is_allowed() {
         ("offsets.topic.compression.codec", "9", "0 (none), 1 (gzip)"),
         ("default.replication.factor", "0", "Value must be between 1 and 32767"),
         ("klamm.metrics.listener", "9404", "127.0.0.1:9404"),
+        ("klamm.log.format", "xml", "String must be one of: human, json"),
+        ("klamm.log.levels", "root", "each entry is LOGGER=LEVEL"),
+        ("klamm.log.levels", "root=LOUD", "each entry is LOGGER=LEVEL"),
         ("group.min.session.timeout.ms", "1800001", "group.max.session.timeout.ms"),
         ("broker.id", "-2", "Value must be at least 0"),
         ("replica.socket.timeout.ms", "400", "replica.fetch.wait.max.ms"),

@@ -10,6 +10,7 @@ use super::vitals::Registered;
 use super::works::Large;
 use crate::api::produce::{self, Staged};
 use crate::api::{self, Close};
+use crate::logging::requests::{self, Completed};
 use crate::metrics::{Answered, Connection, Timed, Times};
 use crate::node::Node;
 use std::io;
@@ -260,6 +261,18 @@ async fn handle(
     let begun = std::mem::replace(&mut work.now, done);
     let times = Times { arrived: work.arrived, begun, done, waited };
     work.answered.push(Answered { slot: slot?, version, bytes, has_answer: true, times });
+    if let Ok(key) = ApiKey::try_from(key) {
+        requests::completed(|| Completed {
+            peer: peer.address,
+            listener: &peer.listener,
+            key,
+            version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id.as_deref(),
+            times,
+            bytes,
+        });
+    }
     Ok(())
 }
 
@@ -283,6 +296,7 @@ async fn commit(
     work.now = Instant::now();
     let times = Times { arrived, begun, done: work.now, waited };
     work.answered.extend(work.produce.answered(times));
+    work.produce.log(peer, &work.chunk, times);
     work.produce.clear();
     Ok(())
 }
