@@ -10,11 +10,16 @@
 //! nobody asks about; what it would save is the text format, which is a page of code.
 
 mod counters;
+mod ends;
+mod fill;
+mod groups;
 pub mod http;
 mod listeners;
 pub mod page;
+mod partitions;
 mod process;
 mod requests;
+mod sampler;
 pub mod scrape;
 mod traffic;
 
@@ -43,10 +48,11 @@ pub fn serve(node: &Arc<Node>, address: SocketAddr) -> io::Result<()> {
     let listener = std::net::TcpListener::bind(address).map_err(name)?;
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
-    let node = node.clone();
-    let asked = node.clone();
+    let samples = Arc::new(sampler::Samples::default());
+    tokio::spawn(sampler::run(node.clone(), samples.clone()));
+    let (node, asked) = (node.clone(), node.clone());
     let answers = http::Answers {
-        metrics: Box::new(move || scrape::page(&node)),
+        metrics: Box::new(move || scrape::page(&node, &samples)),
         not_ready: Box::new(move || not_ready(&asked)),
     };
     tokio::spawn(http::serve(listener, Arc::new(answers)));

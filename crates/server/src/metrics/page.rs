@@ -23,6 +23,20 @@ pub struct Family<'a> {
     name: &'a str,
 }
 
+/// A number with a fraction, which may be infinite.
+#[derive(Clone, Copy, Debug)]
+pub struct Number(pub f64);
+
+impl Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            f64::INFINITY => f.write_str("+Inf"),
+            f64::NEG_INFINITY => f.write_str("-Inf"),
+            number => number.fmt(f),
+        }
+    }
+}
+
 /// A sample's labels.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
@@ -95,6 +109,9 @@ fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
 }
 
 fn escape(text: &mut String, value: &str) {
+    if !value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n')) {
+        return text.push_str(value);
+    }
     for c in value.chars() {
         match c {
             '\\' => text.push_str("\\\\"),

@@ -1,16 +1,15 @@
 //! The whole page: what was counted, and what is looked up when somebody asks: traffic, sizes and offsets of partitions,
 //! the lag of groups, the cluster's state as this node sees it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::page::{Kind, Page};
-use super::{Traffic, process};
+use super::page::{Kind, Number, Page};
+use super::sampler::Samples;
+use super::{Traffic, groups, partitions, process};
 use crate::node::Node;
 
 /// Makes the page.
-pub fn page(node: &Node) -> String {
+pub fn page(node: &Node, samples: &Samples) -> String {
     let mut page = Page::new();
     let build = [("version", env!("CARGO_PKG_VERSION")), ("kafka", "4.3")];
     page.family("klamm_build_info", Kind::Gauge, "What runs here.").sample(&build, 1);
@@ -18,116 +17,33 @@ pub fn page(node: &Node) -> String {
     let mut topics: Vec<(&str, &Traffic)> = table.topics().map(|topic| (&*topic.name, &*topic.traffic)).collect();
     topics.sort_unstable_by_key(|(name, _)| *name);
     node.metrics.write(&mut page, &topics);
-    let ends = partitions(&mut page, node);
-    groups(&mut page, node, &ends);
+    threads(&mut page, node, samples);
+    let held = partitions::write(&mut page, node);
+    groups::write(&mut page, node, &held, samples);
     cluster(&mut page, node);
-    log_dirs(&mut page, node);
+    log_dirs(&mut page, node, &held.dirs, samples);
     cleaner(&mut page, node);
     process::write(&mut page);
     page.finish()
 }
 
-/// What is shown of one partition.
-struct Seen {
-    index: String,
-    is_leader: bool,
-    start: i64,
-    end: i64,
-    high_watermark: i64,
-    bytes: u64,
-    segments: usize,
-}
-
-/// High watermarks of the partitions that this node leads, by topic and index.
-type Ends = BTreeMap<Arc<str>, BTreeMap<i32, i64>>;
-
-/// A partition's gauge, its name and what it shows.
-type PartitionFamily = (&'static str, &'static str, fn(&Seen) -> i64);
-
-const PARTITIONS: [PartitionFamily; 5] = [
-    ("kafka_log_log_size", "Bytes of a partition's log.", |s| s.bytes as i64),
-    ("kafka_log_log_numlogsegments", "Segments of a partition's log.", |s| s.segments as i64),
-    ("kafka_log_log_logstartoffset", "First offset of a partition's log.", |s| s.start),
-    ("kafka_log_log_logendoffset", "Offset that the next record gets.", |s| s.end),
-    ("kafka_cluster_partition_highwatermark", "Offset up to which consumers read.", |s| s.high_watermark),
-];
-
-fn partitions(page: &mut Page, node: &Node) -> Ends {
-    let mut seen: BTreeMap<Arc<str>, Vec<Seen>> = BTreeMap::new();
-    let mut ends = Ends::new();
-    let (mut count, mut leaders) = (0_usize, 0_usize);
-    for cell in node.partitions.table().cells() {
-        let partition = cell.lock();
-        let log = partition.log();
-        let one = Seen {
-            index: cell.index.to_string(),
-            is_leader: partition.is_leader(),
-            start: log.log_start_offset(),
-            end: log.log_end_offset(),
-            high_watermark: partition.high_watermark(),
-            bytes: log.size_bytes(),
-            segments: log.segment_count(),
-        };
-        drop(partition);
-        count += 1;
-        if one.is_leader {
-            leaders += 1;
-            ends.entry(cell.topic.clone()).or_default().insert(cell.index, one.high_watermark);
-        }
-        seen.entry(cell.topic.clone()).or_default().push(one);
-    }
-    page.gauge("kafka_server_replicamanager_partitioncount", "Replicas that this node has.", count);
-    page.gauge("kafka_server_replicamanager_leadercount", "Partitions that this node leads.", leaders);
-    for (name, help, value) in PARTITIONS {
-        let mut family = page.family(name, Kind::Gauge, help);
-        for (topic, partitions) in &seen {
-            for one in partitions {
-                family.sample(&[("topic", topic), ("partition", &one.index)], value(one));
-            }
-        }
-    }
-    ends
-}
-
-/// Groups whose coordinator this node is. Lag is told for partitions that this node leads.
-fn groups(page: &mut Page, node: &Node, ends: &Ends) {
-    let stores = node.groups.stores();
-    let committed = || stores.iter().flat_map(|store| store.offsets());
-    let name = "kafka_consumergroup_current_offset";
-    let mut family = page.family(name, Kind::Gauge, "Offset that a group has committed.");
-    for (key, value) in committed() {
-        let partition = key.partition.to_string();
-        let labels = [("consumergroup", &*key.group), ("topic", &*key.topic), ("partition", &*partition)];
-        family.sample(&labels, value.offset);
-    }
-    let mut family = page.family("kafka_consumergroup_lag", Kind::Gauge, "Records that a group has not committed yet.");
-    for (key, value) in committed() {
-        let Some(end) = ends.get(&key.topic).and_then(|partitions| partitions.get(&key.partition)) else { continue };
-        let partition = key.partition.to_string();
-        let labels = [("consumergroup", &*key.group), ("topic", &*key.topic), ("partition", &*partition)];
-        family.sample(&labels, (end - value.offset).max(0));
-    }
-    let mut family =
-        page.family("kafka_consumergroup_members", Kind::Gauge, "Members that a group had in its last generation.");
-    for (group, stored) in stores.iter().flat_map(|store| store.groups()) {
-        let members = stored.metadata.as_ref().map_or(0, |metadata| metadata.members.len());
-        family.sample(&[("consumergroup", group)], members);
-    }
-    let mut states: BTreeMap<&'static str, usize> = BTreeMap::new();
-    for group in node.groups.served() {
-        *states.entry(group.state.name()).or_default() += 1;
-    }
-    let name = "kafka_coordinator_group_groupcoordinator_groups";
-    let mut family = page.family(name, Kind::Gauge, "Groups whose coordinator this node is, by state.");
-    for (state, count) in states {
-        family.sample(&[("state", state)], count);
-    }
-}
-
-fn log_dirs(page: &mut Page, node: &Node) {
+fn log_dirs(page: &mut Page, node: &Node, held: &[(usize, u64)], samples: &Samples) {
     let dirs: Vec<_> = node.housekeeping.dirs.iter().map(|d| (d.path().display().to_string(), d)).collect();
     let offline = dirs.iter().filter(|(_, d)| d.is_offline()).count();
     page.gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that failed.", offline);
+    let name = "kafka_log_logmanager_logdirectoryoffline";
+    let mut family = page.family(name, Kind::Gauge, "Whether a log directory failed.");
+    for (path, dir) in &dirs {
+        family.sample(&[("logDirectory", path)], u8::from(dir.is_offline()));
+    }
+    let mut family = page.family("klamm_log_dir_partitions", Kind::Gauge, "Replicas in a log directory.");
+    for ((path, _), (partitions, _)) in dirs.iter().zip(held) {
+        family.sample(&[("dir", path)], *partitions);
+    }
+    let mut family = page.family("klamm_log_dir_log_bytes", Kind::Gauge, "Bytes of the logs in a log directory.");
+    for ((path, _), (_, bytes)) in dirs.iter().zip(held) {
+        family.sample(&[("dir", path)], *bytes);
+    }
     let spaces: Vec<(&str, (u64, u64))> =
         dirs.iter().filter_map(|(path, d)| Some((path.as_str(), d.log_dir.space().ok()?))).collect();
     let mut family = page.family("klamm_log_dir_total_bytes", Kind::Gauge, "Size of a log directory's volume.");
@@ -138,6 +54,33 @@ fn log_dirs(page: &mut Page, node: &Node) {
     let mut family = page.family("klamm_log_dir_usable_bytes", Kind::Gauge, help);
     for (path, (_, usable)) in &spaces {
         family.sample(&[("dir", path)], *usable);
+    }
+    let trends: Vec<_> = dirs.iter().filter_map(|(path, d)| Some((path, samples.trend(d.path())?))).collect();
+    let help =
+        "Bytes by which a log directory's volume fills each second, over the last hour; there after two minutes.";
+    let mut family = page.family("klamm_log_dir_fill_bytes_per_second", Kind::Gauge, help);
+    for (path, trend) in &trends {
+        family.sample(&[("dir", path)], trend.bytes_per_second);
+    }
+    let help =
+        "Seconds until a log directory's volume is full if it goes on like in the last hour; +Inf if it does not fill.";
+    let mut family = page.family("klamm_log_dir_seconds_until_full", Kind::Gauge, help);
+    for (path, trend) in &trends {
+        family.sample(&[("dir", path)], Number(trend.seconds_until_full));
+    }
+}
+
+fn threads(page: &mut Page, node: &Node, samples: &Samples) {
+    // The same threads read, handle and answer.
+    for name in [
+        "kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent",
+        "kafka_network_socketserver_networkprocessoravgidle_percent",
+    ] {
+        let help = "Share of the last minute in which the threads that serve clients were idle, from 0 to 1.";
+        let mut family = page.family(name, Kind::Gauge, help);
+        if let Some(idle) = samples.idle(node) {
+            family.sample(&[], idle);
+        }
     }
 }
 
@@ -158,6 +101,8 @@ fn cleaner(page: &mut Page, node: &Node) {
     page.gauge("kafka_log_logcleanermanager_time_since_last_run_ms", help, since_ms);
     let help = "Seconds by which records are kept uncompacted beyond max.compaction.lag.ms.";
     page.gauge("kafka_log_logcleaner_max_compaction_delay_secs", help, delay_s);
+    let last_s = load(&stats.last_run_ms) as f64 / 1000.0;
+    page.gauge("kafka_log_logcleaner_max_clean_time_secs", "Seconds that the last cleaning took.", last_s);
     let mut counter = |name: &str, help: &str, value: u64| page.family(name, Kind::Counter, help).sample(&[], value);
     counter("klamm_log_cleaner_runs_total", "Logs compacted.", load(&stats.runs));
     counter("klamm_log_cleaner_read_bytes_total", "Bytes that the log cleaner read.", load(&stats.read_bytes));
@@ -168,12 +113,11 @@ fn cluster(page: &mut Page, node: &Node) {
     let image = node.image();
     let brokers = image.cluster.brokers();
     let (active, fenced): (Vec<_>, Vec<_>) = brokers.partition(|broker| !broker.fenced);
-    let (mut partitions, mut offline, mut under_replicated, mut not_preferred) = (0, 0, 0, 0);
+    let (mut partitions, mut offline, mut not_preferred) = (0, 0, 0);
     for topic in image.topics.iter() {
         for (_, partition) in topic.partitions.iter() {
             partitions += 1;
             offline += usize::from(!partition.has_leader());
-            under_replicated += usize::from(partition.isr.len() < partition.replicas.len());
             not_preferred += usize::from(partition.leader != partition.preferred_leader());
         }
     }
@@ -186,11 +130,6 @@ fn cluster(page: &mut Page, node: &Node) {
     gauge("kafka_controller_kafkacontroller_offlinepartitionscount", "Partitions without leader.", offline);
     let name = "kafka_controller_kafkacontroller_preferredreplicaimbalancecount";
     gauge(name, "Partitions that another than their preferred replica leads.", not_preferred);
-    gauge(
-        "kafka_server_replicamanager_underreplicatedpartitions",
-        "Partitions with replicas out of sync.",
-        under_replicated,
-    );
     page.gauge(
         "kafka_server_raft_metrics_log_end_offset",
         "Offset of the last record of the metadata log.",
