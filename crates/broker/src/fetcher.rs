@@ -114,6 +114,11 @@ impl Fetcher {
         self.partitions.remove(&key);
     }
 
+    /// Where a partition is going to be asked for from.
+    pub fn position(&self, key: TopicIdPartition) -> Option<Position> {
+        self.partitions.get(&key).map(|fetching| fetching.position)
+    }
+
     pub fn partitions(&self) -> impl Iterator<Item = TopicIdPartition> + '_ {
         self.partitions.keys().copied()
     }

@@ -256,6 +256,12 @@ impl Partition {
         })
     }
 
+    /// Whether this leader knows that all of its predecessors' records are committed. Until then its high watermark may
+    /// be behind theirs.
+    pub fn knows_committed(&self) -> bool {
+        self.leader.as_ref().is_none_or(|leader| self.high_watermark >= leader.start_offset)
+    }
+
     /// Parks a consumer's Fetch; it is credited the bytes that become readable.
     pub fn park_fetch(&mut self, request: Arc<Park>) {
         self.fetches.park(request);
@@ -271,9 +277,6 @@ impl Partition {
     }
 
     /// Reads what a consumer may see from `from` on: up to the high watermark, or to the last stable offset.
-    ///
-    /// # Errors
-    /// OffsetOutOfRange also beyond the high watermark, of which a consumer knows nothing.
     pub fn read(&self, from: i64, max_bytes: u32, committed: bool, whole_first_batch: bool) -> Result<Read, ReadError> {
         self.log.read(from, max_bytes, self.readable_end(committed), whole_first_batch)
     }

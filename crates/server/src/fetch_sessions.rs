@@ -24,6 +24,8 @@ pub struct Wanted<'a> {
     pub offset: i64,
     pub current_leader_epoch: i32,
     pub last_fetched_epoch: i32,
+    /// Where a follower's log begins.
+    pub log_start_offset: i64,
     pub max_bytes: i32,
 }
 
@@ -179,6 +181,7 @@ impl FetchSessions {
                     offset: p.fetch_offset,
                     current_leader_epoch: p.current_leader_epoch,
                     last_fetched_epoch: p.last_fetched_epoch,
+                    log_start_offset: p.log_start_offset,
                     max_bytes: p.partition_max_bytes,
                 })
             })

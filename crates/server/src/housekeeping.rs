@@ -26,6 +26,8 @@ pub struct Housekeeping {
     pub dir_failed: Notify,
     asked: Mutex<Asked>,
     wake: Condvar,
+    /// Held from looking at the logs until the checkpoint is written, so that none replaces a newer one.
+    writing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -59,7 +61,13 @@ impl Due {
 
 impl Housekeeping {
     pub fn new(dirs: Arc<LogDirs>) -> Housekeeping {
-        Housekeeping { dirs, dir_failed: Notify::new(), asked: Mutex::default(), wake: Condvar::new() }
+        Housekeeping {
+            dirs,
+            dir_failed: Notify::new(),
+            asked: Mutex::default(),
+            wake: Condvar::new(),
+            writing: Mutex::default(),
+        }
     }
 
     fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
@@ -218,9 +226,10 @@ impl Housekeeping {
     }
 
     fn write(&self, node: &Arc<Node>, which: Checkpoint, offset: impl Fn(&Cell) -> Option<i64>, written: &mut u64) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let table = node.partitions.table();
         let offsets: Vec<_> = table.cells().filter_map(|cell| Some((cell, offset(cell)?))).collect();
-        // Most of the time nothing has moved; a sum tells, for offsets only grow.
+        // Most of the time nothing has moved; a sum tells, for offsets hardly ever go back.
         let sum = offsets.iter().fold(offsets.len() as u64, |sum, (_, o)| sum.wrapping_add(*o as u64 + 1));
         if sum == *written {
             return;
@@ -233,6 +242,25 @@ impl Housekeeping {
             }
         }
         *written = sum;
+    }
+
+    /// Writes the checkpoints of the directory of `cell`, whose log was cut: what comes at the same offsets is neither
+    /// synced nor committed.
+    pub fn log_was_cut(&self, node: &Arc<Node>, cell: &Cell) {
+        let Some(dir) = self.dirs.by_path(&cell.log_dir).filter(|dir| !dir.is_offline()) else { return };
+        let table = node.partitions.table();
+        let here: Vec<&Arc<Cell>> = table.cells().filter(|other| other.log_dir == cell.log_dir).collect();
+        let offsets = |offset: &dyn Fn(&Cell) -> i64| -> Offsets {
+            here.iter().map(|cell| ((cell.topic.to_string(), cell.index), offset(cell))).collect()
+        };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let recovery_points = offsets(&|cell| cell.lock().log().recovery_point());
+        let high_watermarks = offsets(&|cell| cell.lock().high_watermark());
+        let written = dir.log_dir.write_checkpoint(Checkpoint::RecoveryPoint, &recovery_points);
+        let written = written.and_then(|()| dir.log_dir.write_checkpoint(Checkpoint::HighWatermark, &high_watermarks));
+        if let Err(fault) = written {
+            node.log_dir_failed(dir.path(), &fault);
+        }
     }
 
     /// Closes all logs in order and leaves the marks of a clean shutdown.

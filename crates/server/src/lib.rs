@@ -29,6 +29,7 @@ mod node;
 mod partitions;
 mod producer_ids;
 mod reconciler;
+mod replicas;
 mod start;
 mod sync;
 mod takeover;

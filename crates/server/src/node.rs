@@ -15,6 +15,7 @@ use crate::net::works::Works;
 use crate::partitions::{Cell, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::reconciler::Reconciler;
+use crate::replicas::Replicas;
 use arc_swap::ArcSwap;
 use metadata::config::{Layers, TopicConfig, TopicConfigs};
 use metadata::controller::{NewTopic, Refusal};
@@ -51,6 +52,7 @@ pub struct Node {
     pub clock: Clock,
     pub controller: ControllerHandle,
     pub partitions: Partitions,
+    pub replicas: Replicas,
     pub fetch_sessions: FetchSessions,
     pub groups: Groups,
     pub producer_ids: ProducerIds,
@@ -87,6 +89,7 @@ impl Node {
             clock: Clock,
             controller,
             partitions: Partitions::default(),
+            replicas: Replicas::default(),
             fetch_sessions: FetchSessions::new(slots, FETCH_SESSION_EVICTION_MS),
             groups: Groups::new(&config),
             producer_ids: ProducerIds::default(),

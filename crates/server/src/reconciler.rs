@@ -4,6 +4,7 @@ use crate::log_dirs::{LogDirs, OpenedLog};
 use crate::metrics::Traffic;
 use crate::node::{Node, topic_config};
 use crate::partitions::{Cell, Table, Topic};
+use crate::replicas;
 use broker::Command;
 use metadata::config::TopicConfigs;
 use metadata::image::{self, Image};
@@ -40,11 +41,14 @@ impl Reconciler {
         }
         let mut table = Table::clone(&node.partitions.table());
         let mut changed_dirs = BTreeSet::new();
+        let mut held = Vec::new();
         for command in commands {
             match command {
                 Command::Know { topic } => self.know(node, image, &mut table, &topic),
                 Command::Hold { topic, partition, directory, assignment } => {
-                    self.hold(node, &mut table, &mut changed_dirs, &topic, partition, directory, &assignment);
+                    let cell =
+                        self.hold(node, &mut table, &mut changed_dirs, &topic, partition, directory, &assignment);
+                    held.extend(cell);
                 }
                 Command::Drop { topic, topic_id, partition } => {
                     drop_partition(node, &mut table, &topic, topic_id, partition);
@@ -67,6 +71,7 @@ impl Reconciler {
             }
         }
         node.partitions.publish(table);
+        node.replicas.follow(node, held);
     }
 
     fn config(&mut self, node: &Node, image: &Image, topic: &str) -> Arc<metadata::config::TopicConfig> {
@@ -96,8 +101,8 @@ impl Reconciler {
         index: i32,
         directory: Uuid,
         assignment: &Assignment,
-    ) {
-        let Some(entry) = table.by_id(&topic.id).cloned() else { return };
+    ) -> Option<Arc<Cell>> {
+        let entry = table.by_id(&topic.id).cloned()?;
         let cell = match entry.cell(index) {
             Some(cell) => cell.clone(),
             None => {
@@ -108,7 +113,7 @@ impl Reconciler {
                     Ok(opened) => opened,
                     Err(fault) => {
                         error!(topic = %topic.name, partition = index, error = %fault, "the partition cannot be opened");
-                        return;
+                        return None;
                     }
                 };
                 if opened.is_new {
@@ -127,11 +132,13 @@ impl Reconciler {
         let is_behind = partition.is_behind();
         drop(partition);
         if let Err(fault) = assigned {
-            return node.log_failed(&cell, &fault);
+            node.log_failed(&cell, &fault);
+            return None;
         }
         if is_behind {
             node.sync(&cell);
         }
+        Some(cell)
     }
 
     fn configure(&mut self, node: &Node, image: &Image, table: &mut Table, name: &str) {
@@ -163,6 +170,7 @@ fn drop_partition(node: &Arc<Node>, table: &mut Table, topic: &str, id: Uuid, in
     // Whoever still holds the cell must not write to files that are on their way out.
     partition.log_mut().fail(Fault::new("use", cell.log_dir.join(topic), &std::io::ErrorKind::NotFound.into()));
     drop(partition);
+    node.replicas.forget(replicas::key(&cell));
     node.cleaner.forget(node, &cell);
     node.housekeeping.delete_partition(node, &cell, topic, index, delay_ms);
 }

@@ -16,6 +16,7 @@ use crate::net::listener;
 use crate::net::vitals::Registry;
 use crate::node::{Node, Stop};
 use crate::reconciler::Reconciler;
+use crate::replicas::Replicas;
 use crate::{StartArgs, logging, takeover};
 use metadata::controller::{
     BrokerHeartbeat, BrokerRegistration, Command, NodeSettings, Reply, default_bootstrap_records,
@@ -129,6 +130,7 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
         })?
     };
     node.configure_cleaner();
+    Replicas::start(&node);
     let registry = Registry::new(connections_max);
     let mut accepting = tokio::task::JoinSet::new();
     for b in bound.iter() {

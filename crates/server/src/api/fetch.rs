@@ -2,15 +2,17 @@
 //!
 //! Answers at once when `min_bytes` are there, something is wrong, or nobody wants to wait; otherwise the request is
 //! parked in its partitions and answered when they have enough or `max_wait_ms` is over. Records leave as regions of
-//! files. Versions: 7 brought sessions (KIP-227, `fetch_sessions.rs`), 9 the leader epoch check (KIP-320), 11 racks,
-//! 12 divergence (flexible), 13 topic ids, 16 leader hints (KIP-951).
+//! files. A consumer reads up to the high watermark, a follower up to the log's end: its fetch says what it has, which
+//! moves the high watermark. Versions: 7 brought sessions (KIP-227, `fetch_sessions.rs`), 9 the leader epoch check (KIP-320), 11 racks,
+//! 12 divergence (flexible), 13 topic ids, 15 the
+//! follower's broker epoch (KIP-903), 16 leader hints (KIP-951).
 
 use super::{Close, Cx, Reply, leader_hint};
 use crate::fetch_sessions::{Context, News, Wanted};
 use crate::metrics::{Amounts, Flow, Slot};
 use crate::net::output::COPY_MAX;
 use crate::partitions::{Cell, Topic};
-use replication::{Park, Partition};
+use replication::{Park, Partition, ReplicaFetch};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::Ordering::Relaxed;
@@ -68,10 +70,9 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
     let limits = Limits {
         max_bytes: request.max_bytes.clamp(0, node.config.fetch_max_bytes) as u32,
         committed: request.isolation_level == 1,
-        // No other node has a replica of anything here: whoever claims to be one is not.
-        is_replica: follower_id(&request, cx.version()) >= 0,
+        replica: follower(&request, cx.version()),
     };
-    if limits.is_replica {
+    if limits.replica.is_some() {
         reply.count_as(Slot::FETCH_FOLLOWER);
     }
     let mut fetched = read_all(cx, &context, &limits);
@@ -79,7 +80,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
     if !wait.is_zero() && !context.wanted.is_empty() && !is_enough(&fetched, request.min_bytes) {
         let deadline = tokio::time::Instant::now() + wait;
         loop {
-            let Some(park) = park(cx, &context, request.min_bytes, limits.committed) else {
+            let Some(park) = park(cx, &context, request.min_bytes, &limits) else {
                 fetched = read_all(cx, &context, &limits);
                 break;
             };
@@ -92,7 +93,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
             }
         }
     }
-    count(&context, &fetched, limits.is_replica, cx);
+    count(&context, &fetched, limits.replica.is_some(), cx);
     warm(cx, &fetched).await;
     send(cx, context, fetched, reply)
 }
@@ -100,11 +101,14 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
 struct Limits {
     max_bytes: u32,
     committed: bool,
-    is_replica: bool,
+    /// The broker that follows, and its epoch; `None` for a consumer.
+    replica: Option<(i32, i64)>,
 }
 
-fn follower_id(request: &FetchRequest<'_>, version: i16) -> i32 {
-    if version >= 15 { request.replica_state.replica_id } else { request.replica_id }
+fn follower(request: &FetchRequest<'_>, version: i16) -> Option<(i32, i64)> {
+    let state = &request.replica_state;
+    let (id, epoch) = if version >= 15 { (state.replica_id, state.replica_epoch) } else { (request.replica_id, -1) };
+    (id >= 0).then_some((id, epoch))
 }
 
 fn is_enough(fetched: &[Fetched], min_bytes: i32) -> bool {
@@ -136,13 +140,14 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
     let Some(cell) = topic.cell(wanted.partition) else {
         return Fetched::refused(ErrorCode::UnknownTopicOrPartition);
     };
-    if limits.is_replica {
-        return Fetched::refused(ErrorCode::NotLeaderOrFollower);
-    }
     cell.used.store(true, Relaxed);
-    let partition = cell.lock();
+    let mut partition = cell.lock();
     if let Err(error) = partition.check_epoch(wanted.current_leader_epoch) {
         return Fetched::refused(error);
+    }
+    if limits.replica.is_some_and(|(id, _)| !partition.has_follower(id)) {
+        // It may have heard of a reassignment before this leader.
+        return Fetched::refused(ErrorCode::UnknownLeaderEpoch);
     }
     let log = partition.log();
     let mut fetched = Fetched {
@@ -163,7 +168,11 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
         }
     }
     let max_bytes = left.min(wanted.max_bytes.max(0) as u32);
-    let read = match partition.read(wanted.offset, max_bytes, limits.committed, first) {
+    let read = match limits.replica {
+        Some(_) => partition.read_as_replica(wanted.offset, max_bytes, first),
+        None => partition.read(wanted.offset, max_bytes, limits.committed, first),
+    };
+    let read = match read {
         Ok(read) => read,
         Err(ReadError::OffsetOutOfRange) => return Fetched::refused(ErrorCode::OffsetOutOfRange),
         Err(ReadError::Damaged(damage)) => {
@@ -179,6 +188,17 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
         }
     }
     fetched.records = read.records;
+    if let Some((replica, broker_epoch)) = limits.replica {
+        let (offset, log_start_offset) = (wanted.offset, wanted.log_start_offset);
+        let fetch = ReplicaFetch { replica, broker_epoch, offset, log_start_offset };
+        match partition.fetched_by(&fetch, cx.node.clock.now_ms()) {
+            Ok(true) => cx.node.replicas.propose(cell),
+            Ok(false) => {}
+            Err(error) => return Fetched::refused(error),
+        }
+        fetched.high_watermark = partition.high_watermark();
+        fetched.last_stable_offset = partition.last_stable_offset();
+    }
     fetched
 }
 
@@ -202,14 +222,19 @@ fn find(cx: &Cx<'_>, wanted: &Wanted<'_>) -> Result<Arc<Topic>, ErrorCode> {
 }
 
 /// Parks the request in its partitions; `None` when there is enough by now.
-fn park(cx: &Cx<'_>, context: &Context<'_>, min_bytes: i32, committed: bool) -> Option<Arc<Park>> {
+fn park(cx: &Cx<'_>, context: &Context<'_>, min_bytes: i32, limits: &Limits) -> Option<Arc<Park>> {
     let request = Park::new(min_bytes as i64);
     for wanted in &context.wanted {
         let Some(cell) = find(cx, wanted).ok().and_then(|t| t.cell(wanted.partition).cloned()) else { continue };
         let mut partition = cell.lock();
         // Looked at under the lock under which appends credit, so that nothing falls in between.
-        request.credit(partition.readable_bytes(wanted.offset, committed));
-        partition.park_fetch(request.clone());
+        if limits.replica.is_some() {
+            request.credit(partition.replica_readable_bytes(wanted.offset));
+            partition.park_replica_fetch(request.clone());
+        } else {
+            request.credit(partition.readable_bytes(wanted.offset, limits.committed));
+            partition.park_fetch(request.clone());
+        }
     }
     (!request.is_released()).then_some(request)
 }

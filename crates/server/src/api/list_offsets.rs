@@ -93,21 +93,22 @@ async fn look_up(
     if cx.version() < since(wanted.timestamp) {
         return Err(ErrorCode::UnsupportedVersion);
     }
-    if replica_id >= 0 {
-        return Err(ErrorCode::NotLeaderOrFollower);
-    }
     let cell = cx.node.leader(topic, wanted.partition_index, wanted.current_leader_epoch)?;
     let timestamp = wanted.timestamp;
+    let ends = match replica_id {
+        0.. => Ends::Replica,
+        _ => Ends::Client { committed, not_available: not_available(cx.version()) },
+    };
     if matches!(timestamp, LATEST | EARLIEST) {
-        return named(&cell.lock(), timestamp, committed);
+        return named(&cell.lock(), timestamp, ends);
     }
     // Looking through a log may read from the disk, which is not for the reactor.
     let found = {
         let cell = cell.clone();
-        tokio::task::spawn_blocking(move || search(&cell, timestamp, committed)).await
+        tokio::task::spawn_blocking(move || search(&cell, timestamp, ends)).await
     };
     match found {
-        Ok(Ok(found)) => Ok(found),
+        Ok(Ok(found)) => found,
         Ok(Err(ReadError::Fault(fault))) => {
             cx.node.log_failed(&cell, &fault);
             Err(ErrorCode::KafkaStorageError)
@@ -118,10 +119,10 @@ async fn look_up(
     }
 }
 
-fn named(partition: &Partition, timestamp: i64, committed: bool) -> Result<Found, ErrorCode> {
+fn named(partition: &Partition, timestamp: i64, ends: Ends) -> Result<Found, ErrorCode> {
     let log = partition.log();
     Ok(match timestamp {
-        LATEST => Found { timestamp: -1, offset: end(partition, committed), epoch: partition.leader_epoch() },
+        LATEST => Found { timestamp: -1, offset: ends.of(partition)?, epoch: partition.leader_epoch() },
         _ => {
             let offset = log.log_start_offset();
             Found { timestamp: -1, offset, epoch: log.epoch_of(offset).unwrap_or(-1) }
@@ -129,27 +130,54 @@ fn named(partition: &Partition, timestamp: i64, committed: bool) -> Result<Found
     })
 }
 
-/// The end of what a client may know of.
-fn end(partition: &Partition, committed: bool) -> i64 {
-    if committed { partition.last_stable_offset() } else { partition.high_watermark() }
+/// Up to where somebody may know of the log.
+#[derive(Clone, Copy)]
+enum Ends {
+    /// A follower: all of it.
+    Replica,
+    Client { committed: bool, not_available: ErrorCode },
 }
 
-fn search(cell: &Arc<Cell>, timestamp: i64, committed: bool) -> Result<Found, ReadError> {
+impl Ends {
+    /// # Errors
+    /// While a new leader does not know yet what its predecessors had committed: offsets must not go back (KIP-207).
+    fn of(self, partition: &Partition) -> Result<i64, ErrorCode> {
+        match self {
+            Ends::Replica => Ok(partition.log().log_end_offset()),
+            Ends::Client { not_available, .. } if !partition.knows_committed() => Err(not_available),
+            Ends::Client { committed: true, .. } => Ok(partition.last_stable_offset()),
+            Ends::Client { .. } => Ok(partition.high_watermark()),
+        }
+    }
+}
+
+fn not_available(version: i16) -> ErrorCode {
+    if version >= 5 { ErrorCode::OffsetNotAvailable } else { ErrorCode::LeaderNotAvailable }
+}
+
+fn search(cell: &Arc<Cell>, timestamp: i64, ends: Ends) -> Result<Result<Found, ErrorCode>, ReadError> {
     let partition = cell.lock();
     let log = partition.log();
     let found = match timestamp {
         EARLIEST_LOCAL | EARLIEST_PENDING_UPLOAD => {
             let offset = log.log_start_offset();
-            return Ok(Found { timestamp: -1, offset, epoch: log.epoch_of(offset).unwrap_or(-1) });
+            return Ok(Ok(Found { timestamp: -1, offset, epoch: log.epoch_of(offset).unwrap_or(-1) }));
         }
-        LATEST_TIERED => return Ok(NONE),
+        LATEST_TIERED => return Ok(Ok(NONE)),
         MAX_TIMESTAMP => log.offset_of_max_timestamp()?,
         _ => log.offset_for_timestamp(timestamp)?,
     };
+    let readable = match ends {
+        Ends::Replica => partition.log().log_end_offset(),
+        Ends::Client { committed: true, .. } => partition.last_stable_offset(),
+        Ends::Client { .. } => partition.high_watermark(),
+    };
     Ok(match found {
-        Some(found) if found.offset < end(&partition, committed) => {
-            Found { timestamp: found.timestamp, offset: found.offset, epoch: found.leader_epoch }
+        Some(found) if found.offset < readable => {
+            Ok(Found { timestamp: found.timestamp, offset: found.offset, epoch: found.leader_epoch })
         }
-        _ => NONE,
+        // What is there may turn out to be committed.
+        Some(_) => ends.of(&partition).map(|_| NONE),
+        None => Ok(NONE),
     })
 }

@@ -226,7 +226,7 @@ impl Cleaner {
         let id = (cell.topic_id, cell.index);
         let is_clean = match cleaned {
             Ok(cleaned) => {
-                lock(&self.state).checkpoints.insert(id, cleaned.end_offset);
+                self.note_cleaned(&cell, cleaned.end_offset);
                 self.write_checkpoint(node, &cell);
                 self.tell(node, &cell, &dirt, &cleaned, begun);
                 true
@@ -238,6 +238,14 @@ impl Cleaner {
         };
         lock(&self.state).in_progress.remove(&id);
         is_clean
+    }
+
+    /// Remembers up to where a log is clean. It may have been cut meanwhile.
+    fn note_cleaned(&self, cell: &Cell, end_offset: i64) {
+        // Locked in this order: a cut that comes after it finds the checkpoint.
+        let mut state = lock(&self.state);
+        let end_offset = end_offset.min(cell.lock().log().log_end_offset());
+        state.checkpoints.insert((cell.topic_id, cell.index), end_offset);
     }
 
     /// Waits until so many bytes more may be moved. False when the cleaner is to stop.
@@ -326,6 +334,18 @@ impl Cleaner {
         if known {
             self.write_checkpoint(node, cell);
         }
+    }
+
+    /// The log ends at `to` now: what comes behind it was never cleaned.
+    pub fn log_was_cut(&self, node: &Arc<Node>, cell: &Cell, to: i64) {
+        self.load(node);
+        let mut state = lock(&self.state);
+        let Some(checkpoint) = state.checkpoints.get_mut(&(cell.topic_id, cell.index)).filter(|at| **at > to) else {
+            return;
+        };
+        *checkpoint = to;
+        drop(state);
+        self.write_checkpoint(node, cell);
     }
 
     /// Writes the checkpoints of the directory that holds `cell`.

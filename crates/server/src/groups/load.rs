@@ -2,13 +2,16 @@
 
 use super::slot::Slot;
 use crate::node::Node;
+use crate::partitions::Cell;
 use coordinator::{LoadError, Loader, Shard};
 use metadata::image::Image;
+use replication::{Ack, Park};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use storage::ReadError;
+use tokio::runtime::Handle;
 use tracing::{error, info};
 use wire::codec::Records;
 use wire::records::batches;
@@ -61,6 +64,7 @@ pub fn load(node: &Arc<Node>, image: &Arc<Image>, slots: Vec<Arc<Slot>>) {
 
 fn load_one(node: &Arc<Node>, image: &Image, slot: &Arc<Slot>) {
     let started_ms = node.clock.now_ms();
+    let (runtime, cell, epoch) = (node.groups.runtime.clone(), slot.cell.clone(), slot.epoch);
     match read(node, slot) {
         Ok((mut shard, end)) => {
             let missing = topics_gone(image, &shard);
@@ -69,12 +73,16 @@ fn load_one(node: &Arc<Node>, image: &Image, slot: &Arc<Slot>) {
                 let groups = shard.store().groups().count();
                 info!(partition = slot.cell.index, groups, took_ms, "the group coordinator has loaded");
             }
-            // What the load itself found due: a rebalance of a group that is too large by now.
-            let effects = shard.tick(node.groups.now(node));
-            slot.serve(node, shard, end, effects);
-            for (topic, id) in missing {
-                slot.topic_deleted(node, &topic, id);
-            }
+            let (node, slot) = (node.clone(), slot.clone());
+            let serve = move || {
+                // What the load itself found due: a rebalance of a group that is too large by now.
+                let effects = shard.tick(node.groups.now(&node));
+                slot.serve(&node, shard, end, effects);
+                for (topic, id) in missing {
+                    slot.topic_deleted(&node, &topic, id);
+                }
+            };
+            when_committed(&runtime, &cell, Ack { offset: end, epoch, all: true }, serve);
         }
         Err(failed) => {
             error!(
@@ -85,6 +93,26 @@ fn load_one(node: &Arc<Node>, image: &Image, slot: &Arc<Slot>) {
             slot.give_up(node, ErrorCode::CoordinatorNotAvailable);
         }
     }
+}
+
+/// What was read may be ahead of what is committed, and must not be told before it is. At once, where it is.
+fn when_committed(runtime: &Handle, cell: &Arc<Cell>, ack: Ack, serve: impl FnOnce() + Send + 'static) {
+    let is_committed = move |cell: &Cell| {
+        matches!(cell.lock().acknowledged(&ack), Some(Ok(()) | Err(ErrorCode::NotEnoughReplicasAfterAppend)))
+    };
+    if is_committed(cell) {
+        return serve();
+    }
+    let cell = cell.clone();
+    runtime.spawn(async move {
+        let park = Park::new(1);
+        cell.lock().park_ack(ack, park.clone());
+        park.released().await;
+        // Otherwise the leadership is over, and the slot with it.
+        if is_committed(&cell) {
+            serve();
+        }
+    });
 }
 
 fn read(node: &Arc<Node>, slot: &Slot) -> Result<(Shard, i64), Failed> {

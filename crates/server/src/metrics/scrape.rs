@@ -19,12 +19,28 @@ pub fn page(node: &Node, samples: &Samples) -> String {
     node.metrics.write(&mut page, &topics);
     threads(&mut page, node, samples);
     let held = partitions::write(&mut page, node);
+    isr_changes(&mut page, node);
     groups::write(&mut page, node, &held, samples);
     cluster(&mut page, node);
     log_dirs(&mut page, node, &held.dirs, samples);
     cleaner(&mut page, node);
     process::write(&mut page);
     page.finish()
+}
+
+fn isr_changes(page: &mut Page, node: &Node) {
+    let stats = &node.replicas.stats;
+    for (name, help, counter) in [
+        ("kafka_server_replicamanager_isrshrinks_total", "Changes that made an ISR smaller.", &stats.isr_shrinks),
+        ("kafka_server_replicamanager_isrexpands_total", "Changes that made an ISR larger.", &stats.isr_expands),
+        (
+            "kafka_server_replicamanager_failedisrupdates_total",
+            "Changes of an ISR that the controller did not make.",
+            &stats.failed_isr_updates,
+        ),
+    ] {
+        page.family(name, Kind::Counter, help).sample(&[], counter.load(Ordering::Relaxed));
+    }
 }
 
 fn log_dirs(page: &mut Page, node: &Node, held: &[(usize, u64)], samples: &Samples) {

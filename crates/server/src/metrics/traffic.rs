@@ -15,18 +15,21 @@ pub enum Flow {
     BytesRejected,
     /// To other brokers.
     ReplicationBytesOut,
+    /// Taken from leaders.
+    ReplicationBytesIn,
     ProduceRequests,
     FetchRequests,
     FailedProduceRequests,
     FailedFetchRequests,
 }
 
-const FLOWS: [(&str, &str); 9] = [
+const FLOWS: [(&str, &str); 10] = [
     ("kafka_server_brokertopicmetrics_messagesin_total", "Records taken in."),
     ("kafka_server_brokertopicmetrics_bytesin_total", "Bytes of records taken in."),
     ("kafka_server_brokertopicmetrics_bytesout_total", "Bytes of records given to clients."),
     ("kafka_server_brokertopicmetrics_bytesrejected_total", "Bytes of records refused as too large."),
     ("kafka_server_brokertopicmetrics_replicationbytesout_total", "Bytes of records given to other brokers."),
+    ("kafka_server_brokertopicmetrics_replicationbytesin_total", "Bytes of records taken from leaders."),
     ("kafka_server_brokertopicmetrics_totalproducerequests_total", "Partitions written by Produce."),
     ("kafka_server_brokertopicmetrics_totalfetchrequests_total", "Partitions read by Fetch."),
     ("kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions that Produce could not write."),

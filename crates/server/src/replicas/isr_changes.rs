@@ -1,0 +1,129 @@
+//! Brings the ISRs that leaders propose to the controller: all that wait in one request, one request at a time.
+
+use super::key;
+use crate::node::Node;
+use crate::partitions::Cell;
+use metadata::controller::{AlterPartition, Command, Reply};
+use metadata::image::{LeaderRecoveryState, TopicIdPartition};
+use replication::Proposal;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tracing::{debug, info};
+use wire::ErrorCode;
+
+/// The rest after a request that failed.
+const REST: Duration = Duration::from_millis(50);
+/// Without an answer for this long, the request is sent again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Partitions with something to propose.
+#[derive(Default)]
+pub struct IsrChanges {
+    waiting: Mutex<HashMap<TopicIdPartition, Arc<Cell>>>,
+    wake: Notify,
+}
+
+impl IsrChanges {
+    pub fn add(&self, cell: &Arc<Cell>) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(key(cell), cell.clone());
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> Vec<(Arc<Cell>, Proposal)> {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting
+            .into_values()
+            .filter_map(|cell| {
+                let proposal = cell.lock().proposal()?;
+                Some((cell, proposal))
+            })
+            .collect()
+    }
+}
+
+/// Runs until the node stops.
+pub async fn run(node: Arc<Node>) {
+    let mut stopped = std::pin::pin!(node.stopped());
+    loop {
+        tokio::select! {
+            () = node.replicas.isr_changes.wake.notified() => {}
+            _ = &mut stopped => return,
+        }
+        let proposals = node.replicas.isr_changes.take();
+        if proposals.is_empty() {
+            continue;
+        }
+        let again = tokio::select! {
+            again = propose(&node, proposals) => again,
+            _ = &mut stopped => return,
+        };
+        if !again.is_empty() {
+            tokio::time::sleep(REST).await;
+            again.iter().for_each(|cell| node.replicas.propose(cell));
+        }
+    }
+}
+
+/// Asks the controller; the partitions that are to be asked for again.
+async fn propose(node: &Arc<Node>, proposals: Vec<(Arc<Cell>, Proposal)>) -> Vec<Arc<Cell>> {
+    let partitions = proposals.iter().map(|(cell, proposal)| AlterPartition {
+        key: key(cell),
+        leader_epoch: proposal.leader_epoch,
+        partition_epoch: proposal.partition_epoch,
+        new_isr: proposal.isr.clone(),
+        // A log is recovered when it is opened: whoever leads has done it (KIP-704).
+        leader_recovery_state: LeaderRecoveryState::Recovered,
+    });
+    let command = Command::AlterPartitions {
+        broker_id: node.node_id,
+        broker_epoch: node.broker_epoch(),
+        partitions: partitions.collect(),
+    };
+    let reply = match tokio::time::timeout(PATIENCE, node.controller.submit(command)).await {
+        Ok(Ok(Reply::AlterPartitions(Ok(results)))) => Ok(results),
+        Ok(Ok(Reply::AlterPartitions(Err(refusal)))) => Err(refusal.code),
+        Ok(Ok(_)) => Err(ErrorCode::UnknownServerError),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(ErrorCode::RequestTimedOut),
+    };
+    let now_ms = node.clock.now_ms();
+    let mut again = Vec::new();
+    for (cell, proposal) in proposals {
+        let result = match &reply {
+            Ok(results) => {
+                let found = results.iter().find(|altered| altered.key == key(&cell));
+                let result = found.map_or(Err(ErrorCode::UnknownServerError), |altered| altered.result.clone());
+                result.map(|partition| broker::assignment(&partition))
+            }
+            Err(code) => Err(*code),
+        };
+        tell(node, &cell, &proposal, &result);
+        if cell.lock().proposal_answered(&proposal, result.as_ref().map_err(|code| *code), now_ms) {
+            again.push(cell);
+        }
+    }
+    again
+}
+
+fn tell(node: &Node, cell: &Cell, proposal: &Proposal, result: &Result<replication::Assignment, ErrorCode>) {
+    let (stats, before) = (&node.replicas.stats, cell.lock().isr().to_vec());
+    match result {
+        Ok(now) => {
+            if now.isr.len() < before.len() {
+                stats.isr_shrinks.fetch_add(1, Ordering::Relaxed);
+            }
+            if now.isr.len() > before.len() {
+                stats.isr_expands.fetch_add(1, Ordering::Relaxed);
+            }
+            info!(topic = %cell.topic, partition = cell.index, ?before, isr = ?now.isr, "the ISR changed");
+        }
+        Err(error) => {
+            stats.failed_isr_updates.fetch_add(1, Ordering::Relaxed);
+            debug!(topic = %cell.topic, partition = cell.index, ?before, proposed = ?proposal.isr, error = error.name(),
+                "a change of the ISR was not made");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Replicas at work: this node's followers fetch from their leaders, and its leaders keep their ISR.
+//!
+//! What to fetch is decided by [`broker::Fetcher`], what becomes of it by [`replication::Partition`]; here are the
+//! connections, the waiting, and the tasks: `num.replica.fetchers` for each leader that is followed (`fetcher.rs`), one that
+//! brings changed ISRs to the controller (`isr_changes.rs`), and one that looks for followers that fell behind.
+
+mod fetcher;
+mod isr_changes;
+mod leader;
+mod truncation;
+
+use crate::node::Node;
+use crate::partitions::Cell;
+use fetcher::{Change, Fetching};
+use isr_changes::IsrChanges;
+use metadata::image::TopicIdPartition;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Followers are looked at this often at least, however long `replica.lag.time.max.ms` is.
+const TICK_MAX: Duration = Duration::from_secs(15);
+const TICK_MIN: Duration = Duration::from_millis(10);
+
+/// What replication has done, for metrics.
+#[derive(Debug, Default)]
+pub struct ReplicationStats {
+    pub isr_shrinks: AtomicU64,
+    pub isr_expands: AtomicU64,
+    pub failed_isr_updates: AtomicU64,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Replicas {
+    pub stats: ReplicationStats,
+    isr_changes: IsrChanges,
+    state: Mutex<State>,
+}
+
+/// A leader, and which of the connections to it.
+type Slot = (i32, usize);
+
+#[derive(Default)]
+struct State {
+    fetching: HashMap<Slot, Arc<Fetching>>,
+    /// Where each partition is fetched from.
+    followed: HashMap<TopicIdPartition, Slot>,
+}
+
+/// The name that the cluster's state has for a partition held here.
+pub fn key(cell: &Cell) -> TopicIdPartition {
+    TopicIdPartition { topic_id: cell.topic_id, partition: cell.index }
+}
+
+impl Replicas {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins what goes on as long as the node does. To be called once it is registered.
+    pub fn start(node: &Arc<Node>) {
+        tokio::spawn(isr_changes::run(node.clone()));
+        tokio::spawn(watch(node.clone()));
+    }
+
+    /// Partitions whose role may have changed: each is fetched from the leader that it follows now, or from none.
+    pub fn follow(&self, node: &Arc<Node>, cells: Vec<Arc<Cell>>) {
+        if cells.is_empty() {
+            return;
+        }
+        let mut changes: HashMap<Slot, Vec<Change>> = HashMap::new();
+        let mut state = self.state();
+        for cell in cells {
+            let key = key(&cell);
+            let slot = match cell.lock().role() {
+                replication::Role::Follower { leader, .. } if leader >= 0 => Some((leader, self.spread(node, key))),
+                _ => None,
+            };
+            let was = match slot {
+                Some(slot) => state.followed.insert(key, slot),
+                None => state.followed.remove(&key),
+            };
+            if let Some(was) = was.filter(|was| Some(*was) != slot) {
+                changes.entry(was).or_default().push(Change::Remove(key));
+            }
+            if let Some(slot) = slot {
+                changes.entry(slot).or_default().push(Change::Add(cell));
+            }
+        }
+        for (slot, changes) in changes {
+            let fetching = state.fetching.entry(slot).or_insert_with(|| Fetching::start(node, slot.0, slot.1));
+            fetching.tell(changes);
+        }
+    }
+
+    /// Partitions that this node does not hold any more.
+    pub fn forget(&self, key: TopicIdPartition) {
+        let mut state = self.state();
+        if let Some(slot) = state.followed.remove(&key)
+            && let Some(fetching) = state.fetching.get(&slot)
+        {
+            fetching.tell(vec![Change::Remove(key)]);
+        }
+    }
+
+    fn spread(&self, node: &Node, key: TopicIdPartition) -> usize {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        hasher.finish() as usize % node.config.replication.num_replica_fetchers.max(1)
+    }
+
+    /// A leader has a change of its ISR to propose.
+    pub fn propose(&self, cell: &Arc<Cell>) {
+        self.isr_changes.add(cell);
+    }
+}
+
+/// Looks for followers that fell behind.
+async fn watch(node: Arc<Node>) {
+    let lag = Duration::from_millis(node.config.replication.replica_lag_time_max_ms.max(0) as u64);
+    let every = (lag / 2).clamp(TICK_MIN, TICK_MAX);
+    let mut stopped = std::pin::pin!(node.stopped());
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            _ = &mut stopped => return,
+        }
+        let now_ms = node.clock.now_ms();
+        for cell in node.partitions.table().cells() {
+            if cell.lock().tick(now_ms) {
+                node.replicas.propose(cell);
+            }
+        }
+    }
+}
