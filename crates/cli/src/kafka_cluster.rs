@@ -3,47 +3,56 @@
 use client::Error;
 
 use crate::argparse::{
-    self, Argument, BOOTSTRAP_CONTROLLER, BOOTSTRAP_SERVER, COMMAND_CONFIG, CONFIG, Command, Given, Program,
+    self, Argument, BOOTSTRAP_CONTROLLER, BOOTSTRAP_SERVER, COMMAND_CONFIG, Command, Exclusive, Given, Program, Wrong,
 };
 use crate::say;
 use crate::tool::{self, Exception, Stop};
 
+const SERVER: Argument = BOOTSTRAP_SERVER.short('b');
+const CONTROLLER: Argument = BOOTSTRAP_CONTROLLER.short('C');
+const CONFIG: Argument =
+    Argument::value("config", None, "CONFIG", "The same as --command-config (the older name for it).");
+const ONE: Exclusive = Exclusive::one_of(&["bootstrap-server", "bootstrap-controller"]);
+
 const PROGRAM: Program = Program {
     name: "kafka-cluster",
     about: "The Kafka cluster tool.",
+    options: &[],
+    exclusive: Exclusive::NONE,
     commands: &[
         Command {
             name: "cluster-id",
             about: "Get information about the ID of a cluster.",
-            options: &[BOOTSTRAP_SERVER, BOOTSTRAP_CONTROLLER, CONFIG, COMMAND_CONFIG],
-            one_of: &["bootstrap-server", "bootstrap-controller"],
+            options: &[SERVER, CONTROLLER, CONFIG, COMMAND_CONFIG.short('c')],
+            exclusive: ONE,
         },
         Command {
             name: "unregister",
             about: "Unregister a broker.",
             options: &[
-                BOOTSTRAP_SERVER,
-                BOOTSTRAP_CONTROLLER,
+                SERVER,
+                CONTROLLER,
                 CONFIG,
-                COMMAND_CONFIG,
+                COMMAND_CONFIG.short('c'),
                 Argument::value("id", Some('i'), "ID", "The id of the broker.").required(),
             ],
-            one_of: &["bootstrap-server", "bootstrap-controller"],
+            exclusive: ONE,
         },
         Command {
             name: "list-endpoints",
             about: "List endpoints",
             options: &[
-                BOOTSTRAP_SERVER,
-                BOOTSTRAP_CONTROLLER,
+                SERVER,
+                CONTROLLER,
                 CONFIG,
-                COMMAND_CONFIG,
+                COMMAND_CONFIG.short('c'),
                 Argument::flag("include-fenced-brokers", "Also brokers that are registered and do not serve."),
             ],
-            one_of: &["bootstrap-server", "bootstrap-controller"],
+            exclusive: ONE,
         },
     ],
     example: "bin/kafka-cluster.sh cluster-id --bootstrap-server localhost:9092",
+    wrong: Wrong::WithUsage,
 };
 
 /// The tool.

@@ -11,15 +11,18 @@ mod clock;
 mod console;
 mod consumer_groups;
 mod dump_log;
+mod features;
 mod java_order;
 mod json;
 mod options;
 mod signals;
+mod storage_tool;
 mod term;
 mod text;
 mod tool;
 
 mod kafka_broker_api_versions;
+mod kafka_client_metrics;
 mod kafka_cluster;
 mod kafka_configs;
 mod kafka_console_consumer;
@@ -28,13 +31,16 @@ mod kafka_consumer_groups;
 mod kafka_consumer_perf_test;
 mod kafka_delete_records;
 mod kafka_dump_log;
+mod kafka_features;
 mod kafka_get_offsets;
 mod kafka_groups;
 mod kafka_log_dirs;
+mod kafka_metadata_quorum;
 mod kafka_producer_perf_test;
 mod kafka_run_class;
 mod kafka_server_start;
 mod kafka_server_stop;
+mod kafka_storage;
 mod kafka_topics;
 
 use std::path::Path;
@@ -51,6 +57,7 @@ const RUN_CLASS: &str = "kafka-run-class";
 
 const TOOLS: &[Tool] = &[
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
+    ("kafka-client-metrics", "which metrics clients are to push", kafka_client_metrics::main),
     ("kafka-cluster", "the cluster's id and endpoints", kafka_cluster::main),
     ("kafka-configs", "settings of topics, brokers, groups and more", kafka_configs::main),
     ("kafka-console-consumer", "print the records of topics", kafka_console_consumer::main),
@@ -59,11 +66,14 @@ const TOOLS: &[Tool] = &[
     ("kafka-consumer-perf-test", "how fast records can be read", kafka_consumer_perf_test::main),
     ("kafka-delete-records", "delete the records before an offset", kafka_delete_records::main),
     ("kafka-dump-log", "what is in the files of a log", kafka_dump_log::main),
+    ("kafka-features", "levels of the cluster's features", kafka_features::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-groups", "list groups of all kinds", kafka_groups::main),
     ("kafka-log-dirs", "what each partition takes in which directory", kafka_log_dirs::main),
+    ("kafka-metadata-quorum", "who keeps the cluster's state", kafka_metadata_quorum::main),
     ("kafka-producer-perf-test", "how fast records can be sent", kafka_producer_perf_test::main),
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
+    ("kafka-storage", "format log directories, and tell what is in them", kafka_storage::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
 ];
 

@@ -107,6 +107,12 @@ pub fn end(result: Result<(), Stop>, table: &[Opt], thrown: impl FnOnce(&Excepti
     code
 }
 
+/// Says in one sentence on standard error why a tool ends with exit code 1.
+pub fn terse(message: impl std::fmt::Display) -> Stop {
+    complain!("{message}");
+    Stop::Exit(1)
+}
+
 /// The message alone, and what was behind it.
 pub fn print_message(exception: &Exception) {
     complain!("{}", exception.message);

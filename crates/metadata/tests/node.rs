@@ -9,7 +9,9 @@ use common::commands::{below, command};
 use common::{CLUSTER, chance, create, directory, heartbeat, registration, run, topic};
 use metadata::controller::{Command, Reply, default_bootstrap_records};
 use metadata::image::{Image, MetadataVersion};
-use metadata::quorum::{Format, MetadataNode, MetadataOptions, OpenError, Voter, VoterEndpoint, data_batches, format};
+use metadata::quorum::{
+    Format, MetadataNode, MetadataOptions, OpenError, Voter, VoterEndpoint, VoterSet, data_batches, format,
+};
 use storage::testing::{Failure, MemDisk, Operation};
 use storage::{Disk, Shutdown};
 use wire::Uuid;
@@ -28,7 +30,7 @@ fn formatted() -> MemDisk {
     let endpoint = VoterEndpoint { name: "CONTROLLER".to_owned(), host: "localhost".to_owned(), port: 9093 };
     let voter = Voter { id: 1, directory_id: directory(1), endpoints: vec![endpoint] };
     disk.create_dir(Path::new(LOG_DIR)).unwrap();
-    let how = Format { voter: Some(voter), bootstrap: default_bootstrap_records() };
+    let how = Format { voters: Some(VoterSet::new(vec![voter])), bootstrap: default_bootstrap_records() };
     format(&disk, Path::new(LOG_DIR), &how, 1).unwrap();
     disk.sync_dir(Path::new("/")).unwrap();
     disk

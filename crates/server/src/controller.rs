@@ -6,10 +6,11 @@
 
 use crate::chance::random;
 use crate::node::Node;
+use crate::quorum_view::QuorumView;
 use metadata::controller::{
     AlterConfigsReply, Command, ConfigChanges, CreatePartitionsReply, CreateTopicsReply, DeletedTopic,
-    ElectedPartition, ElectionType, MorePartitions, NewSettings, NewTopic, ReassignPartition, ReassignedPartition,
-    Refusal, Reply, TopicRef,
+    ElectedPartition, ElectionType, FeatureUpdate, MorePartitions, NewSettings, NewTopic, ReassignPartition,
+    ReassignedPartition, Refusal, Reply, TopicRef,
 };
 use metadata::quorum::{MetadataNode, SnapshotId};
 use std::collections::VecDeque;
@@ -124,6 +125,16 @@ impl ControllerHandle {
         reply!(self.submit(Command::UnregisterBroker(id)).await?, UnregisterBroker)
     }
 
+    pub async fn update_features(
+        &self,
+        updates: Vec<FeatureUpdate>,
+        kraft_version: i16,
+        validate_only: bool,
+    ) -> Result<Result<(), Refusal>, ErrorCode> {
+        let command = Command::UpdateFeatures { updates, kraft_version, validate_only };
+        reply!(self.submit(command).await?, UpdateFeatures)
+    }
+
     /// Ends the controller's thread when it has done what was asked before.
     pub async fn stop(&self) {
         let _ = self.0.send(Request::Stop).await; // it may have ended by itself
@@ -183,7 +194,11 @@ fn step(
         }
     }
     metadata.submit(commands, now_ms, random)?;
-    for committed in metadata.sync()? {
+    let committed = metadata.sync()?;
+    if !committed.is_empty() {
+        node.publish_quorum(QuorumView::of(metadata));
+    }
+    for committed in committed {
         node.publish(committed.state, &committed.change);
         for reply in committed.replies {
             if let Some(sender) = replies.pop_front() {

@@ -28,6 +28,7 @@ mod net;
 mod node;
 mod partitions;
 mod producer_ids;
+mod quorum_view;
 mod reconciler;
 mod replicas;
 mod start;

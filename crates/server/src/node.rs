@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::net::works::Works;
 use crate::partitions::{Cell, Partitions};
 use crate::producer_ids::ProducerIds;
+use crate::quorum_view::QuorumView;
 use crate::reconciler::Reconciler;
 use crate::replicas::Replicas;
 use arc_swap::ArcSwap;
@@ -67,6 +68,7 @@ pub struct Node {
     reconciler: Mutex<Reconciler>,
     broker_epoch: AtomicI64,
     image: ArcSwap<Image>,
+    quorum: ArcSwap<QuorumView>,
     stop: watch::Sender<Stop>,
     refusals: Throttle,
     damage_reports: Throttle,
@@ -103,6 +105,7 @@ impl Node {
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),
+            quorum: ArcSwap::default(),
             stop: watch::channel(Stop::Running).0,
             refusals: Throttle::new(REPORTS_EVERY),
             damage_reports: Throttle::new(REPORTS_EVERY),
@@ -122,6 +125,15 @@ impl Node {
     /// The cluster's state as this node last applied it.
     pub fn image(&self) -> Arc<Image> {
         self.image.load_full()
+    }
+
+    /// The quorum as the controller's last step left it.
+    pub fn quorum(&self) -> Arc<QuorumView> {
+        self.quorum.load_full()
+    }
+
+    pub fn publish_quorum(&self, view: QuorumView) {
+        self.quorum.store(Arc::new(view));
     }
 
     /// Takes in a new state: partitions first, so that whoever sees the state finds them.

@@ -15,6 +15,7 @@ use crate::logging::loggers::Loggers;
 use crate::net::listener;
 use crate::net::vitals::Registry;
 use crate::node::{Node, Stop};
+use crate::quorum_view::QuorumView;
 use crate::reconciler::Reconciler;
 use crate::replicas::Replicas;
 use crate::{StartArgs, logging, takeover};
@@ -22,7 +23,7 @@ use metadata::controller::{
     BrokerHeartbeat, BrokerRegistration, Command, NodeSettings, Reply, default_bootstrap_records,
 };
 use metadata::image::{ControllerRegistration, Endpoint, Image, SupportedFeature, features};
-use metadata::quorum::{self, Format, MetadataNode, MetadataOptions, Opened, Voter};
+use metadata::quorum::{self, Format, MetadataNode, MetadataOptions, Opened, Voter, VoterSet};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -112,6 +113,7 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     reconciler.opened(logs);
     let housekeeping = Housekeeping::new(dirs.clone());
     let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, housekeeping, loggers));
+    node.publish_quorum(QuorumView::of(&metadata));
     node.publish_all(metadata.image().clone());
     dirs.put_aside_unknown();
     let controller = {
@@ -309,7 +311,7 @@ fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) 
     let at = dirs.iter().position(|d| d.path() == config.metadata_log_dir).unwrap_or(0);
     if is_new {
         let voter = Voter { id: config.node_id, directory_id: ids[at], endpoints: Vec::new() };
-        let format = Format { voter: Some(voter), bootstrap: default_bootstrap_records() };
+        let format = Format { voters: Some(VoterSet::new(vec![voter])), bootstrap: default_bootstrap_records() };
         quorum::format(&**disk, &config.metadata_log_dir, &format, now_ms)?;
     }
     // The metadata log's directory last: without its meta.properties a crash in between formats again.

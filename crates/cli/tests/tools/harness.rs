@@ -80,6 +80,19 @@ impl Broker {
         Broker { address, folder, child }
     }
 
+    /// A broker with all its settings, given its address, and with directories that `format` makes, given the path of the
+    /// settings.
+    pub fn formatted(settings: impl FnOnce(&str) -> String, format: impl FnOnce(&str)) -> Broker {
+        let folder = tempfile::Builder::new().prefix("tools-").tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", testkit::free_port());
+        let lines = format!("{}log.dirs={}\n", settings(&address), folder.path().join("data").display());
+        let path = folder.path().join("server.properties");
+        fs::write(&path, lines).unwrap();
+        format(path.to_str().unwrap());
+        let child = spawn(&folder, &address);
+        Broker { address, folder, child }
+    }
+
     /// Ends it without a word and starts it again on the same files.
     pub fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();

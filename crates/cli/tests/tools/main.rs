@@ -1,16 +1,19 @@
 //! The tools as a user runs them: words, streams and exit codes are Apache Kafka's.
 //!
-//! `usage` needs no broker. `jobs`, `groups`, `admin`, `logs`, `compaction` and `perf` run tools on a broker of their own, and
+//! `usage` needs no broker. `jobs`, `groups`, `admin`, `features`, `storage`, `logs`, `compaction` and `perf` run tools on a
+//! broker of their own, and
 //! `interrupted` ends tools and brokers in the middle of their work. Texts were taken from Apache Kafka 4.3.1.
 
 #![allow(clippy::unwrap_used)]
 
 mod admin;
 mod compaction;
+mod features;
 mod groups;
 mod harness;
 mod interrupted;
 mod jobs;
 mod logs;
 mod perf;
+mod storage;
 mod usage;

@@ -2,8 +2,9 @@
 
 use super::harness::{feed, run};
 
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 13] = [
     "kafka-broker-api-versions",
+    "kafka-client-metrics",
     "kafka-configs",
     "kafka-console-consumer",
     "kafka-console-producer",
@@ -136,6 +137,74 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
         &["cluster-id", "--frob"],
         "usage: kafka-cluster cluster-id [-h] [--bootstrap-server BOOTSTRAP_SERVER] [--bootstrap-controller BOOTSTRAP_CONTROLLER] [--config CONFIG] [--command-config COMMAND_CONFIG]",
     ),
+    (
+        "kafka-cluster",
+        &["cluster-id", "-b", "a:1", "-C", "a:2"],
+        "usage: kafka-cluster cluster-id [-h] [--bootstrap-server BOOTSTRAP_SERVER] [--bootstrap-controller BOOTSTRAP_CONTROLLER] [--config CONFIG] [--command-config COMMAND_CONFIG]",
+    ),
+    (
+        "kafka-storage",
+        &[],
+        "usage: kafka-storage [-h] {info,format,version-mapping,feature-dependencies,random-uuid} ...",
+    ),
+    (
+        "kafka-storage",
+        &["info", "-c", "/nowhere"],
+        "Exception in thread \"main\" java.nio.file.NoSuchFileException: /nowhere",
+    ),
+    ("kafka-storage", &["random-uuid", "x"], "usage: kafka-storage random-uuid [-h]"),
+    ("kafka-features", &[], "Command line error: too few arguments. Type --help for help."),
+    (
+        "kafka-features",
+        &["describe"],
+        "Command line error: You must specify either --bootstrap-controller or --bootstrap-server.. Type --help for help.",
+    ),
+    (
+        "kafka-features",
+        &["--bootstrap-server", "a:1", "--bootstrap-controller", "a:1", "describe"],
+        "Command line error: argument --bootstrap-controller: not allowed with argument --bootstrap-server. Type --help for help.",
+    ),
+    (
+        "kafka-features",
+        &["--bootstrap-server", "127.0.0.1:1", "upgrade"],
+        "You must specify at least one feature to upgrade",
+    ),
+    (
+        "kafka-features",
+        &["--bootstrap-server", "127.0.0.1:1", "upgrade", "--feature", "foo"],
+        "Can't parse feature=level string foo: equals sign not found.",
+    ),
+    (
+        "kafka-features",
+        &["--bootstrap-server", "127.0.0.1:1", "upgrade", "--metadata", "4.0", "--release-version", "4.0"],
+        "Can not specify `release-version` with other feature flags.",
+    ),
+    (
+        "kafka-metadata-quorum",
+        &["--bootstrap-server", "a:1", "describe"],
+        "One of --status or --replication must be specified with describe sub-command",
+    ),
+    (
+        "kafka-metadata-quorum",
+        &["--bootstrap-server", "a:1", "describe", "--status", "--human-readable"],
+        "The option --human-readable is only supported along with --replication",
+    ),
+    (
+        "kafka-client-metrics",
+        &["--bootstrap-server", "a:1", "--list", "--describe"],
+        "Command must include exactly one action: --alter, --delete, --describe or --list.",
+    ),
+    ("kafka-client-metrics", &["--list"], "--bootstrap-server must be specified."),
+    (
+        "kafka-client-metrics",
+        &["--bootstrap-server", "a:1", "--list", "--name", "a"],
+        "Option \"[list]\" can't be used with option \"[name]\"",
+    ),
+    (
+        "kafka-client-metrics",
+        &["--bootstrap-server", "a:1", "--alter", "--name", "a", "--interval", "x"],
+        "Invalid interval value. Enter an integer, or leave empty to reset.",
+    ),
     ("kafka-console-producer", &["--bootstrap-server", "a:1"], "Missing required argument \"[topic]\""),
     ("kafka-console-producer", &["--topic", "a"], "Error while validating the bootstrap address"),
     ("kafka-console-producer", &["--frob"], "frob is not a recognized option"),
@@ -222,7 +291,15 @@ fn help_and_no_options_print_the_table_and_fail_as_in_kafka() {
 #[test]
 fn versions_are_kafkas_and_ours() {
     let expected = format!("4.3.1 (Klamm {})\n", env!("CARGO_PKG_VERSION"));
-    for tool in TOOLS.iter().chain(&["kafka-server-start", "kafka-server-stop"]) {
+    let others = [
+        "kafka-server-start",
+        "kafka-server-stop",
+        "kafka-cluster",
+        "kafka-features",
+        "kafka-metadata-quorum",
+        "kafka-storage",
+    ];
+    for tool in TOOLS.iter().chain(&others) {
         let done = run(tool, &["--version"]);
         assert_eq!((done.code, done.out.as_str()), (Some(0), expected.as_str()), "{tool}: {done:?}");
     }

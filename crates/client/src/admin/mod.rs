@@ -4,19 +4,23 @@
 
 mod cluster;
 mod configs;
+mod features;
 mod groups;
 mod log_dirs;
 mod offsets;
+mod quorum;
 mod records;
 mod topics;
 
 pub use crate::group_offsets::CommittedOffset;
 pub use cluster::{BrokerVersions, ClusterNode};
 pub use configs::{ConfigChange, ConfigEntry, ConfigSynonym, Resource, ResourceType, SOURCE_DEFAULT};
+pub use features::{FeatureRange, Features, FinalizedFeature, UpgradeType};
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use log_dirs::{LogDirDescription, ReplicaDescription};
 pub(crate) use offsets::list_offsets;
 pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
+pub use quorum::{QuorumDescription, QuorumNode, ReplicaState};
 pub use topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription, TopicListing};
 
 use crate::config::{Properties, Role};

@@ -5,24 +5,30 @@ use wire::messages::{
 };
 
 use super::{Context, configs};
-use crate::image::features::{
-    ELIGIBLE_LEADER_REPLICAS_VERSION, GROUP_VERSION, METADATA_VERSION, SHARE_VERSION, STREAMS_VERSION,
-    TRANSACTION_VERSION,
-};
+use crate::image::features::{self, ELIGIBLE_LEADER_REPLICAS_VERSION, KRAFT_VERSION, METADATA_VERSION};
 use crate::image::{ConfigResource, Image, MetadataVersion};
 
 /// The records with which Kafka 4.3 begins a cluster: the feature levels of its release.
 pub fn default_bootstrap_records() -> Vec<MetadataRecord<'static>> {
-    let levels = [
-        (METADATA_VERSION, MetadataVersion::LATEST.level()),
-        (ELIGIBLE_LEADER_REPLICAS_VERSION, 1),
-        (GROUP_VERSION, 1),
-        (SHARE_VERSION, 1),
-        (STREAMS_VERSION, 1),
-        (TRANSACTION_VERSION, 2),
-    ];
-    let record = |(name, feature_level): (&'static str, i16)| FeatureLevelRecord { name: name.into(), feature_level };
-    levels.into_iter().map(record).map(MetadataRecord::FeatureLevel).collect()
+    let level = |feature: &&'static str| (*feature, features::level_in_release(feature, MetadataVersion::LATEST));
+    bootstrap_records(MetadataVersion::LATEST, features::BESIDE_METADATA_VERSION.iter().map(level))
+}
+
+/// The records with which a cluster begins at these levels: `metadata.version`, then the others by name, without those
+/// at level 0. `kraft.version` is the quorum's, and not among them.
+pub fn bootstrap_records(
+    metadata_version: MetadataVersion,
+    levels: impl IntoIterator<Item = (&'static str, i16)>,
+) -> Vec<MetadataRecord<'static>> {
+    let mut others: Vec<(&'static str, i16)> = levels
+        .into_iter()
+        .filter(|(name, level)| *level > 0 && ![METADATA_VERSION, KRAFT_VERSION].contains(name))
+        .collect();
+    others.sort_unstable();
+    let record = |(name, feature_level): (&'static str, i16)| {
+        MetadataRecord::FeatureLevel(FeatureLevelRecord { name: name.into(), feature_level })
+    };
+    [(METADATA_VERSION, metadata_version.level())].into_iter().chain(others).map(record).collect()
 }
 
 /// An empty log gets the bootstrap records, in a transaction where they can be; an open transaction of a controller

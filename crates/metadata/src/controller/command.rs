@@ -8,8 +8,8 @@ use wire::messages::MetadataRecord;
 use super::{
     AlterConfigsReply, AlterPartition, AlteredPartition, AssignedReplicas, BrokerHeartbeat, BrokerRegistration,
     ConfigChanges, Context, CreatePartitionsReply, CreateTopicsReply, Decision, DeletedTopic, ElectedPartition,
-    ElectionType, HeartbeatReply, Heartbeats, MorePartitions, NewSettings, NewTopic, NodeSettings, ProducerIdBlock,
-    Random, ReassignPartition, ReassignedPartition, Refusal, TopicRef,
+    ElectionType, FeatureUpdate, HeartbeatReply, Heartbeats, MorePartitions, NewSettings, NewTopic, NodeSettings,
+    ProducerIdBlock, Random, ReassignPartition, ReassignedPartition, Refusal, TopicRef,
 };
 use crate::image::{ControllerRegistration, Image, TopicIdPartition};
 use crate::machine::{Committed, Draft, Machine};
@@ -66,6 +66,12 @@ pub enum Command {
         broker_epoch: i64,
         assignments: Vec<(Uuid, Vec<TopicIdPartition>)>,
     },
+    UpdateFeatures {
+        updates: Vec<FeatureUpdate>,
+        /// The quorum's own level, which is not in the image.
+        kraft_version: i16,
+        validate_only: bool,
+    },
     /// Records that were decided elsewhere: at activation.
     Write(Vec<MetadataRecord<'static>>),
     /// Looks for brokers that have not been heard for a session.
@@ -90,6 +96,7 @@ pub enum Reply {
     ElectLeaders(Vec<ElectedPartition>),
     AlterPartitionReassignments(Vec<ReassignedPartition>),
     AssignReplicasToDirs(Result<AssignedReplicas, Refusal>),
+    UpdateFeatures(Result<(), Refusal>),
     /// BrokerGone, Write and Tick.
     Done,
 }
@@ -228,6 +235,10 @@ impl Controller {
             Command::AssignReplicasToDirs { broker_id, broker_epoch, assignments } => {
                 super::assign_replicas_to_dirs(image, &context, broker_id, broker_epoch, &assignments)
                     .map(Reply::AssignReplicasToDirs)
+            }
+            Command::UpdateFeatures { updates, kraft_version, validate_only } => {
+                super::update_features(image, &context, kraft_version, &updates, validate_only)
+                    .map(Reply::UpdateFeatures)
             }
             Command::Write(records) => Decision::new(records, Reply::Done),
             Command::Tick => {

@@ -9,6 +9,7 @@ mod activation;
 mod brokers;
 mod command;
 mod configs;
+mod features;
 mod heartbeats;
 mod leadership;
 mod names;
@@ -22,7 +23,7 @@ mod topics;
 use wire::messages::MetadataRecord;
 use wire::{ErrorCode, Uuid};
 
-pub use activation::{activation_records, default_bootstrap_records};
+pub use activation::{activation_records, bootstrap_records, default_bootstrap_records};
 pub use brokers::{
     BrokerRegistration, check_broker_epoch, default_directory, fence_broker, register_broker, register_controller,
     unregister_broker,
@@ -32,6 +33,7 @@ pub use configs::{
     AlterConfigsReply, AlterOp, ConfigChanges, NewSettings, alter_configs, incremental_alter_configs,
     list_config_resources,
 };
+pub use features::{FeatureUpdate, UpgradeType, update_features};
 pub use heartbeats::{BrokerHeartbeat, HeartbeatReply, Heartbeats};
 pub use leadership::{
     AlterPartition, AlteredPartition, AssignedReplicas, ElectedPartition, ElectionType, alter_partitions,

@@ -22,6 +22,7 @@ pub async fn handle(cx: &Cx<'_>, request: ApiVersionsRequest<'_>, reply: &mut Re
         cx.peer.connection.is_of(&request.client_software_name, &request.client_software_version);
     }
     let image = cx.node.image();
+    let kraft_version = cx.node.quorum().kraft_version;
     reply.send(&ApiVersionsResponse {
         error_code: 0,
         api_keys: ranges(),
@@ -39,6 +40,7 @@ pub async fn handle(cx: &Cx<'_>, request: ApiVersionsRequest<'_>, reply: &mut Re
         finalized_features: image
             .features
             .iter()
+            .chain((kraft_version > 0).then_some((features::KRAFT_VERSION, kraft_version)))
             .map(|(name, level)| FinalizedFeatureKey {
                 name: name.to_string().into(),
                 max_version_level: level,

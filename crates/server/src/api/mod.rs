@@ -117,6 +117,8 @@ apis! {
     Fetch => fetch,
     Metadata => metadata,
     DescribeCluster => describe_cluster,
+    DescribeQuorum => describe_quorum,
+    UpdateFeatures => update_features,
     DescribeTopicPartitions => describe_topic_partitions,
     ListOffsets => list_offsets,
     OffsetForLeaderEpoch => offset_for_leader_epoch,

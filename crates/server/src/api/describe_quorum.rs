@@ -1,0 +1,76 @@
+//! DescribeQuorum (55), versions 0–2: who keeps the cluster's state, and how far each is (KIP-595). Version 1 tells times
+//! (KIP-836), 2 directories and endpoints (KIP-853).
+
+use super::{Close, Cx, Reply};
+use crate::quorum_view::QuorumView;
+use metadata::controller::METADATA_TOPIC;
+use std::ops::RangeInclusive;
+use wire::ErrorCode;
+use wire::messages::describe_quorum_request::DescribeQuorumRequest;
+use wire::messages::describe_quorum_response::{
+    DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
+};
+
+pub const VERSIONS: RangeInclusive<i16> = 0..=2;
+
+pub async fn handle(cx: &Cx<'_>, request: DescribeQuorumRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
+    let view = cx.node.quorum();
+    let now_ms = cx.node.clock.now_ms();
+    let asked_well = request.topics.len() == 1
+        && request.topics.iter().all(|topic| {
+            topic.topic_name == METADATA_TOPIC
+                && topic.partitions.len() == 1
+                && topic.partitions.iter().all(|partition| partition.partition_index == 0)
+        });
+    let topics = request.topics.iter().map(|topic| TopicData {
+        topic_name: topic.topic_name.to_string().into(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| match asked_well {
+                true => described(&view, now_ms),
+                false => PartitionData {
+                    partition_index: partition.partition_index,
+                    error_code: ErrorCode::UnknownTopicOrPartition.code(),
+                    ..Default::default()
+                },
+            })
+            .collect(),
+    });
+    let nodes = view.voters.iter().map(|voter| Node {
+        node_id: voter.id,
+        listeners: voter
+            .endpoints
+            .iter()
+            .map(|endpoint| Listener {
+                name: endpoint.name.clone().into(),
+                host: endpoint.host.clone().into(),
+                port: endpoint.port,
+            })
+            .collect(),
+    });
+    let nodes = if asked_well { nodes.collect() } else { Default::default() };
+    reply.send(&DescribeQuorumResponse { topics: topics.collect(), nodes, ..Default::default() })
+}
+
+fn described(view: &QuorumView, now_ms: i64) -> PartitionData<'static> {
+    let state = |voter: &metadata::quorum::Voter| {
+        // The leader is always up to date with itself; of others nothing is known here.
+        let (end, time) = if voter.id == view.leader_id { (view.log_end_offset, now_ms) } else { (-1, -1) };
+        ReplicaState {
+            replica_id: voter.id,
+            replica_directory_id: voter.directory_id,
+            log_end_offset: end,
+            last_fetch_timestamp: time,
+            last_caught_up_timestamp: time,
+        }
+    };
+    PartitionData {
+        partition_index: 0,
+        leader_id: view.leader_id,
+        leader_epoch: view.leader_epoch,
+        high_watermark: view.high_watermark,
+        current_voters: view.voters.iter().map(state).collect(),
+        ..Default::default()
+    }
+}
