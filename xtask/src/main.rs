@@ -3,11 +3,13 @@
 //! - `test [STAGE...]`: every check, see [`test`].
 //! - `codegen`: writes `crates/wire/src/messages/` from `crates/wire/schema/`;
 //!   `codegen --check` only says whether they are as they should be.
+//! - `dist [--binary PATH] [--out DIR]`: the release archive, see [`dist`].
 //! - `reference`: writes `docs/configuration.md` from the table of settings; a test of `metadata` says when it is stale.
 
 #![allow(clippy::print_stderr)]
 
 mod codegen;
+mod dist;
 mod reference;
 mod test;
 
@@ -24,9 +26,12 @@ fn main() -> ExitCode {
         Some((command, rest)) if command == "test" => test::run(rest),
         Some((command, [])) if command == "codegen" => tell(codegen::write(root())),
         Some((command, [check])) if command == "codegen" && check == "--check" => tell(codegen::check(root())),
+        Some((command, rest)) if command == "dist" => tell(dist::run(root(), rest)),
         Some((command, [])) if command == "reference" => tell(reference::write(root())),
         _ => {
-            eprintln!("usage: cargo xtask test [STAGE...] | codegen [--check] | reference");
+            eprintln!(
+                "usage: cargo xtask test [STAGE...] | codegen [--check] | dist [--binary PATH] [--out DIR] | reference"
+            );
             ExitCode::from(2)
         }
     }

@@ -24,7 +24,8 @@ pub(super) fn read(r: &mut Reader<'_>) -> LogSettings {
 fn levels(r: &mut Reader<'_>) -> Vec<(String, Level)> {
     let mut levels = Vec::new();
     for entry in r.list(LEVELS) {
-        match entry.split_once('=').map(|(name, level)| (name.trim(), Level::named(level.trim()))) {
+        match entry.split_once('=').map(|(name, level)| (name.trim(), Level::named(&level.trim().to_ascii_uppercase())))
+        {
             Some((name, Some(level))) if !name.is_empty() => levels.push((name.to_owned(), level)),
             _ => r.wrong(LEVELS, "each entry is LOGGER=LEVEL, with TRACE, DEBUG, INFO, WARN, ERROR, FATAL or OFF"),
         }
