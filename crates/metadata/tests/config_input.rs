@@ -30,7 +30,7 @@ proptest! {
         let _ = topic::validate_all(&settings, &(), &layers);
         let _ = group::validate_all(&settings, &layers);
         let _ = client_metrics::validate_all("s", &settings);
-        let _ = broker::validate_dynamic(&settings, true, &settings);
+        let _ = broker::validate_dynamic(&settings, true, &Layers::of_file(&settings));
         let _ = remarks::remarks(&settings);
         topic::TopicConfig::new(&settings, &layers);
         let shown = describe::broker(&layers, &|_| true);

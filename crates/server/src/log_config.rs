@@ -5,7 +5,7 @@ use replication::{Durability, Settings};
 use storage::LogConfig;
 
 /// What a log is told of its topic's settings.
-pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogConfig {
+pub fn log_config(topic: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: topic.segment_bytes,
         // As in Kafka: what is in the active segment is never compacted.
@@ -26,7 +26,7 @@ pub fn log_config(topic: &TopicConfig, producer_id_expiration_ms: i64) -> LogCon
         delete_retention_ms: topic.delete_retention_ms,
         preallocate: topic.preallocate,
         file_delete_delay_ms: topic.file_delete_delay_ms,
-        producer_id_expiration_ms,
+        producer_id_expiration_ms: topic.producer_id_expiration_ms,
         ..LogConfig::default()
     }
 }

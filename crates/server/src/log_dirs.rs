@@ -45,7 +45,6 @@ pub struct LogDirs {
     /// Who may be in sync, as the partitions see it.
     pub brokers: Arc<Brokers>,
     node_id: i32,
-    producer_id_expiration_ms: i64,
     replica_lag_time_max_ms: i64,
     /// Where partitions were found at the start.
     found: Mutex<HashMap<(String, i32), usize>>,
@@ -93,7 +92,6 @@ impl LogDirs {
             fds,
             brokers: Arc::default(),
             node_id: config.node_id,
-            producer_id_expiration_ms: config.producer_id_expiration_ms,
             replica_lag_time_max_ms: config.replication.replica_lag_time_max_ms,
             found: Mutex::new(found),
             configs: Mutex::default(),
@@ -125,7 +123,7 @@ impl LogDirs {
         if let Some((_, config)) = configs.iter().find(|(of, _)| of.as_ptr() == Arc::as_ptr(topic)) {
             return config.clone();
         }
-        let config = Arc::new(log_config(topic, self.producer_id_expiration_ms));
+        let config = Arc::new(log_config(topic));
         configs.push((Arc::downgrade(topic), config.clone()));
         config
     }

@@ -11,13 +11,14 @@ use crate::housekeeping::Housekeeping;
 use crate::internal_topics;
 use crate::logging::loggers::Loggers;
 use crate::metrics::Metrics;
+use crate::net::limits::Limits;
 use crate::net::works::Works;
 use crate::partitions::{Cell, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::quorum_view::QuorumView;
 use crate::reconciler::Reconciler;
 use crate::replicas::Replicas;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use metadata::config::{Layers, TopicConfig, TopicConfigs};
 use metadata::controller::{NewTopic, Refusal};
 use metadata::image::{ConfigResource, Delta, Image};
@@ -65,6 +66,8 @@ pub struct Node {
     pub works: Works,
     pub metrics: Metrics,
     pub loggers: Arc<Loggers>,
+    limits: ArcSwap<Limits>,
+    limits_turn: Mutex<()>,
     reconciler: Mutex<Reconciler>,
     broker_epoch: AtomicI64,
     image: ArcSwap<Image>,
@@ -102,6 +105,8 @@ impl Node {
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
             metrics: Metrics::new(config.listeners.iter().map(|l| l.name.as_str().into())),
             loggers,
+            limits: ArcSwap::from_pointee(limits(&config, &Image::default())),
+            limits_turn: Mutex::default(),
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),
@@ -144,6 +149,9 @@ impl Node {
             *resource == ConfigResource::default_broker() || *resource == ConfigResource::broker(self.node_id)
         }) {
             self.configure_cleaner();
+            let node = self.clone();
+            // Hosts may be named in the limits, and names take a while to look up.
+            self.runtime.spawn_blocking(move || node.configure_limits());
         }
         self.groups.follow(self, &image, delta);
     }
@@ -153,6 +161,18 @@ impl Node {
         let commands = broker::reconcile_all(&image, self.node_id);
         self.carry_out(image.clone(), commands);
         self.groups.take_up(self, &image);
+        self.configure_limits();
+    }
+
+    /// The limits on connections, as the settings have them now.
+    pub fn connection_limits(&self) -> Guard<Arc<Limits>> {
+        self.limits.load()
+    }
+
+    fn configure_limits(&self) {
+        // One after the other: the last has the latest settings.
+        let _turn = self.limits_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.limits.store(Arc::new(limits(&self.config, &self.image())));
     }
 
     /// Starts the cleaner, or has it follow its settings.
@@ -297,6 +317,15 @@ pub fn with_layers<T>(config: &BrokerConfig, image: &Image, f: impl FnOnce(&Laye
     let own = image.configs.get(&ConfigResource::broker(config.node_id)).map(|s| &**s);
     let default = image.configs.get(&ConfigResource::default_broker()).map(|s| &**s);
     f(&Layers { dynamic_broker: &own, dynamic_default: &default, fixed: &config.file })
+}
+
+fn limits(config: &BrokerConfig, image: &Image) -> Limits {
+    let listeners: Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+    let (limits, errors) = with_layers(config, image, |layers| Limits::of(layers, &listeners));
+    for why in errors {
+        warn!("max.connections.per.ip.overrides: {why}");
+    }
+    limits
 }
 
 /// A topic's settings, all layers counted in.

@@ -465,6 +465,7 @@ fn spawn_sweeper(node: &Arc<Node>, registry: &Arc<Registry>) {
         loop {
             tokio::time::sleep(SWEEP).await;
             registry.sweep(idle);
+            registry.close_excess(&node.connection_limits());
         }
     });
 }

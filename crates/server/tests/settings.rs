@@ -229,6 +229,16 @@ fn wrong_changes_are_refused_with_kafkas_codes_and_texts() {
             invalid_request,
             "Unexpected broker id, expected 1, but received 2",
         ),
+        (
+            BROKER,
+            "",
+            SUBTRACT,
+            "log.retention.ms",
+            Some("1"),
+            invalid_config,
+            "Config value subtract is not allowed for config key: log.retention.ms",
+        ),
+        (BROKER, "1", APPEND, "my.own", Some("1"), invalid_config, "Unknown config name: my.own"),
         (BROKER, "x", SET, "log.retention.ms", Some("1"), invalid_request, "Node id must be an integer, but it is: x"),
         (GROUP, "g", SET, "nope", Some("1"), invalid_config, "Unknown group config name: nope"),
         (
@@ -246,7 +256,6 @@ fn wrong_changes_are_refused_with_kafkas_codes_and_texts() {
         assert_eq!(change(kind, name, op, key, value), (code, text.to_owned()), "{kind} {name:?} {key}");
     }
     assert_eq!(change(TOPIC, "a/b", SET, "retention.ms", Some("1")).0, ErrorCode::InvalidTopicException);
-    assert_eq!(change(BROKER, "", SET, "max.connection.creation.rate", Some("5")).0, invalid_request);
 }
 
 #[test]
@@ -336,6 +345,41 @@ fn a_default_for_all_brokers_reaches_topics_and_the_broker() {
     assert_eq!(value(BROKER, "1", "log.flush.interval.ms"), (Some("1234".into()), 3));
     assert_eq!(change(BROKER, "1", SET, "log.flush.interval.ms", Some("99")).0, ErrorCode::None);
     assert_eq!(value(TOPIC, "defaulted", "flush.ms"), (Some("99".into()), 2));
+}
+
+/// Whether a connection from this address is served.
+fn is_let_in(from: [u8; 4]) -> bool {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&std::net::SocketAddr::from(([127, 0, 0, 1], broker().port)).into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    let mut out = Encoder::new();
+    header::write_request_header(&mut out, ApiVersionsRequest::KEY, 0, 7, Some("test")).unwrap();
+    ApiVersionsRequest::default().encode(&mut out, 0).unwrap();
+    let body = out.into_bytes();
+    let asked = stream.write_all(&(body.len() as u32).to_be_bytes()).and_then(|()| stream.write_all(&body));
+    asked.and_then(|()| stream.read_exact(&mut [0; 4])).is_ok()
+}
+
+#[test]
+fn limits_on_connections_follow_the_settings() {
+    let (key, from) = ("max.connections.per.ip.overrides", [127, 0, 0, 77]);
+    let wait_for = |let_in: bool| {
+        let started = Instant::now();
+        while is_let_in(from) != let_in {
+            assert!(started.elapsed() < Duration::from_secs(20), "{let_in}");
+        }
+    };
+    wait_for(true);
+    assert_eq!(change(BROKER, "", SET, key, Some("127.0.0.77:0")).0, ErrorCode::None);
+    wait_for(false);
+    assert!(is_let_in([127, 0, 0, 78]), "others are let in");
+    assert_eq!(change(BROKER, "1", SET, key, Some("127.0.0.77:1")).0, ErrorCode::None);
+    wait_for(true);
+    assert_eq!(change(BROKER, "1", DELETE, key, None).0, ErrorCode::None);
+    wait_for(false);
+    assert_eq!(change(BROKER, "", DELETE, key, None).0, ErrorCode::None);
+    wait_for(true);
 }
 
 #[test]

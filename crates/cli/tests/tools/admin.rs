@@ -66,6 +66,8 @@ fn settings_of_brokers_groups_and_client_metrics_are_kept_across_a_kill() {
     let changes = [
         (&["--broker-defaults"][..], "log.retention.ms=100000000", "default config for brokers in the cluster."),
         (&["--broker", "1"], "log.segment.bytes=2000000", "config for broker 1."),
+        (&["--broker", "1"], "max.connections=5000", "config for broker 1."),
+        (&["--broker", "1"], "producer.id.expiration.ms=7200000", "config for broker 1."),
         (&["--group", "g"], "consumer.session.timeout.ms=50000", "config for group g."),
         (&["--client-metrics", "m"], "interval.ms=1000", "config for client-metric m."),
     ];

@@ -110,6 +110,13 @@ impl<'a> Layers<'a> {
         self.in_order().into_iter().find_map(set).or_else(default)
     }
 
+    /// The value that is set for one listener only (`listener.name.NAME.KEY`, with the name in lower case); the broker's own
+    /// value of the key does not stand in for it.
+    pub fn listener_value(&self, listener: &str, key: &Key) -> Option<Value> {
+        let name = format!("listener.name.{}.{}", listener.to_ascii_lowercase(), key.name);
+        self.in_order().into_iter().find_map(|layer| key.parse(layer.value(&name)?).ok())
+    }
+
     /// The value a topic has where it has none of its own.
     pub fn topic_default(&self, key: &Key) -> Option<Value> {
         match topic_synonym(key.name) {

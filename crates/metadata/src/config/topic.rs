@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use super::layers::{Layers, Values};
-use super::table::topic_key;
+use super::table::{broker_key, topic_key};
 use super::value::Value;
 use wire::records::{Codec, TimestampType};
 
@@ -86,6 +86,8 @@ pub struct TopicConfig {
     pub segment_ms: i64,
     pub unclean_leader_election_enable: bool,
     pub remote_storage_enable: bool,
+    /// The broker's `producer.id.expiration.ms`: every log follows it.
+    pub producer_id_expiration_ms: i64,
 }
 
 impl TopicConfig {
@@ -136,6 +138,10 @@ impl TopicConfig {
             segment_ms: whole("segment.ms"),
             unclean_leader_election_enable: boolean("unclean.leader.election.enable"),
             remote_storage_enable: boolean("remote.storage.enable"),
+            producer_id_expiration_ms: match broker_key("producer.id.expiration.ms").and_then(|key| layers.value(key)) {
+                Some(Value::Whole(ms)) => ms,
+                _ => i64::MAX,
+            },
         }
     }
 
@@ -267,6 +273,7 @@ mod tests {
             ("compression.type", "zstd"),
             ("compression.zstd.level", "7"),
             ("log.flush.scheduler.interval.ms", "9"),
+            ("producer.id.expiration.ms", "11"),
         ]);
         let own = props(&[
             ("cleanup.policy", "compact"),
@@ -278,7 +285,11 @@ mod tests {
         assert_eq!(c.retention_ms, None);
         assert_eq!(c.compression, Compression::Stored(Codec::Zstd, Some(7)));
         assert_eq!(c.message_timestamp_type, TimestampType::LogAppendTime);
-        assert_eq!(c.flush_ms, 9);
+        assert_eq!((c.flush_ms, c.producer_id_expiration_ms), (9, 11));
+        let (file, default) =
+            (props(&[("producer.id.expiration.ms", "11")]), props(&[("producer.id.expiration.ms", "12")]));
+        let layers = Layers { dynamic_broker: &(), dynamic_default: &default, fixed: &file };
+        assert_eq!(TopicConfig::new(&own, &layers).producer_id_expiration_ms, 12);
     }
 
     #[test]

@@ -172,6 +172,18 @@ pub fn parse_endpoint(text: &str) -> Option<(String, u16)> {
     (!host.is_empty() && host.chars().all(plain)).then(|| (host.to_owned(), port))
 }
 
+/// `host:limit,...`, with or without brackets around IPv6 addresses.
+pub fn parse_host_limits(text: &str) -> Option<Vec<(&str, usize)>> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| {
+            let (host, limit) = entry.rsplit_once(':')?;
+            let host = host.trim().trim_matches(['[', ']']);
+            Some((host, limit.trim().parse().ok()?)).filter(|_| !host.is_empty())
+        })
+        .collect()
+}
+
 /// Splits a list as Kafka does: at commas, with the blanks around them; no text is no item.
 pub fn split_list(text: &str) -> Vec<String> {
     let trimmed = java_trim(text);

@@ -110,7 +110,7 @@ pub(super) fn check_broker(node: &Node, name: &str, all: &Settings) -> Result<()
         check_id(node, name)?;
     }
     let invalid = |text: String| Err(Refusal::new(ErrorCode::InvalidRequest, text));
-    validate_dynamic(all, name.is_empty(), &node.config.file).or_else(invalid)
+    node.with_layers(&node.image(), |now| validate_dynamic(all, name.is_empty(), now)).or_else(invalid)
 }
 
 /// Whether `name` is this node's id.

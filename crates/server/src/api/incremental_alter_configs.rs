@@ -75,12 +75,28 @@ fn changes_of(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Repea
     match kind {
         ResourceKind::BrokerLogger => check_id(node, name)?,
         ResourceKind::Broker => {
+            changes.iter().try_for_each(appends_to_a_list)?;
             let current = node.image().configs.get(&resource).map(|settings| Settings::clone(settings));
             check_broker(node, name, &changed(current.unwrap_or_default(), &changes))?;
         }
         ResourceKind::Topic | ResourceKind::Group | ResourceKind::ClientMetrics => {}
     }
     Ok(ConfigChanges { resource, changes })
+}
+
+/// Only a list of the broker's own can be added to or taken from.
+fn appends_to_a_list((name, op, _): &(String, AlterOp, Option<String>)) -> Result<(), Refusal> {
+    let what = match op {
+        AlterOp::Append => "append",
+        AlterOp::Subtract => "subtract",
+        AlterOp::Set | AlterOp::Delete => return Ok(()),
+    };
+    let text = match table::broker_key(name) {
+        Some(key) if key.kind == Kind::List => return Ok(()),
+        Some(_) => format!("Config value {what} is not allowed for config key: {name}"),
+        None => format!("Unknown config name: {name}"),
+    };
+    Err(Refusal::new(ErrorCode::InvalidConfig, text))
 }
 
 /// A broker's settings as the changes leave them. What cannot be appended to stays: the controller says so.

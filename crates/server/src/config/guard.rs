@@ -13,9 +13,6 @@ use super::{BrokerConfig, listeners};
 /// Kafka's security protocols.
 pub(super) const PROTOCOLS: [&str; 4] = ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 
-/// Limits that Kafka also takes for single listeners, which this broker does not.
-const LIMITS_OF_LISTENERS: [&str; 2] = ["max.connections", "max.connection.creation.rate"];
-
 /// A sentence for each setting that refuses the start.
 pub fn refusals(file: &Properties) -> Vec<String> {
     let said = |reason: String| {
@@ -59,9 +56,6 @@ pub fn stored_topic_refusal(topic: &str, stored: &dyn Values) -> Option<String> 
 /// Why a setting cannot be served, without a full stop.
 fn refusal(name: &str, value: &str) -> Option<String> {
     let base = without_listener_prefix(name);
-    if let Some(base) = base.filter(|base| LIMITS_OF_LISTENERS.contains(base)) {
-        return Some(unserved(name, value, &format!("{base} for one listener is not there yet")));
-    }
     let key = broker_key(name).or_else(|| base.and_then(mechanism_base)).or_else(|| broker_key(base?))?;
     match key.effect {
         Effect::Refused(reason) if !is_default(key, value) => Some(unserved(name, shown(key, value), reason)),

@@ -15,9 +15,8 @@ mod replication;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ pub use quorum::Roles;
 pub use replication::Replication;
 
 use crate::logging::LogSettings;
+use crate::net::limits::Limits;
 use reader::Reader;
 
 /// The name of the only listener when nothing is configured.
@@ -82,7 +82,6 @@ pub struct BrokerConfig {
     pub log_retention_check_interval: Duration,
     pub log_flush_offset_checkpoint_interval: Duration,
     pub replica_high_watermark_checkpoint_interval: Duration,
-    pub producer_id_expiration_ms: i64,
     pub producer_id_expiration_check_interval: Duration,
     pub replication: Replication,
 
@@ -93,10 +92,6 @@ pub struct BrokerConfig {
     pub socket_request_max_bytes: usize,
     /// `None`: connections may be idle for ever.
     pub connections_max_idle: Option<Duration>,
-    pub max_connections: usize,
-    max_connections_per_ip: usize,
-    /// Instead of `max_connections_per_ip`, for single addresses.
-    max_connections_per_ip_overrides: BTreeMap<IpAddr, usize>,
     /// Memory for large requests in flight; `None` takes the built-in budget.
     pub queued_max_request_bytes: Option<u64>,
     pub max_request_partition_size_limit: i32,
@@ -208,11 +203,6 @@ impl BrokerConfig {
         quorum::static_voters(&self.file, &self.controller_listeners)
     }
 
-    /// Connections at most from one address.
-    pub fn max_connections_from(&self, address: IpAddr) -> usize {
-        *self.max_connections_per_ip_overrides.get(&address.to_canonical()).unwrap_or(&self.max_connections_per_ip)
-    }
-
     /// The listener of this name.
     pub fn listener(&self, name: &str) -> Option<&Listener> {
         self.listeners.iter().find(|listener| listener.name == name)
@@ -231,6 +221,9 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
     r.short("default.replication.factor");
     let log_dirs = log_dirs(r);
     let listeners = listeners?;
+    for wrong in Limits::of(&Layers::of_file(r.file), &[]).1 {
+        r.wrong("max.connections.per.ip.overrides", &wrong);
+    }
     Some(BrokerConfig {
         file: Properties::new(),
         path,
@@ -248,7 +241,6 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         log_retention_check_interval: r.ms("log.retention.check.interval.ms"),
         log_flush_offset_checkpoint_interval: r.ms("log.flush.offset.checkpoint.interval.ms"),
         replica_high_watermark_checkpoint_interval: r.ms("replica.high.watermark.checkpoint.interval.ms"),
-        producer_id_expiration_ms: r.whole("producer.id.expiration.ms"),
         producer_id_expiration_check_interval: r.ms("producer.id.expiration.check.interval.ms"),
         replication: Replication::read(r),
 
@@ -258,9 +250,6 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
 
         socket_request_max_bytes: r.size("socket.request.max.bytes"),
         connections_max_idle: r.ms_unless_endless("connections.max.idle.ms"),
-        max_connections: r.size("max.connections"),
-        max_connections_per_ip: r.size("max.connections.per.ip"),
-        max_connections_per_ip_overrides: connection_overrides(r),
         queued_max_request_bytes: u64::try_from(r.whole("queued.max.request.bytes")).ok().filter(|bytes| *bytes > 0),
         max_request_partition_size_limit: r.int("max.request.partition.size.limit"),
         max_incremental_fetch_session_cache_slots: r.size("max.incremental.fetch.session.cache.slots"),
@@ -310,25 +299,6 @@ fn offsets_topic(r: &mut Reader<'_>, roles: Roles) -> OffsetsTopic {
 fn log_dirs(r: &mut Reader<'_>) -> Vec<PathBuf> {
     let dirs = if r.is_set("log.dirs") { r.list("log.dirs") } else { r.list("log.dir") };
     dirs.into_iter().map(PathBuf::from).collect()
-}
-
-fn connection_overrides(r: &mut Reader<'_>) -> BTreeMap<IpAddr, usize> {
-    let key = "max.connections.per.ip.overrides";
-    let mut overrides = BTreeMap::new();
-    for entry in r.text(key).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let (host, limit) = match entry.rsplit_once(':').map(|(host, limit)| (host.trim(), limit.trim().parse())) {
-            Some((host, Ok(limit))) if !host.is_empty() => (host.trim_matches(['[', ']']), limit),
-            _ => {
-                r.wrong(key, "each entry is host:limit, with a limit of 0 or more");
-                continue;
-            }
-        };
-        match (host, 0).to_socket_addrs() {
-            Ok(addresses) => overrides.extend(addresses.map(|address| (address.ip(), limit))),
-            Err(e) => r.wrong(key, &format!("{host} has no address: {e}")),
-        }
-    }
-    overrides
 }
 
 fn metrics_listener(r: &mut Reader<'_>) -> Option<SocketAddr> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use client::Properties;
+use metadata::config::layers::without_listener_prefix;
 use metadata::config::value::invalid;
 use metadata::config::{Key, Layers, Value, table};
 
@@ -14,7 +15,13 @@ pub(super) struct Reader<'a> {
 
 /// A sentence for every known key whose value is not allowed.
 pub(super) fn wrong_values(file: &Properties) -> Vec<String> {
-    let wrong = |(name, value): (&String, &String)| table::broker_key(name)?.parse(value).err();
+    let wrong = |(name, value): (&String, &String)| match table::broker_key(name) {
+        Some(key) => key.parse(value).err(),
+        None => {
+            let key = table::broker_key(without_listener_prefix(name)?)?;
+            key.parse(value).err().map(|why| format!("{name}: {why}"))
+        }
+    };
     file.iter().filter_map(wrong).collect()
 }
 

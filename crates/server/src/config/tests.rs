@@ -152,7 +152,12 @@ fn wrong_values_are_told_with_key_value_and_what_is_allowed() {
         ("log.retention.minutes", "0", "log.retention.ms must be unlimited (-1) or, greater than or equal to 1"),
         ("queued.max.request.bytes", "5", "must be larger or equal to socket.request.max.bytes"),
         ("max.connections.per.ip", "0", "max.connections.per.ip.overrides"),
-        ("max.connections.per.ip.overrides", "x", "each entry is host:limit"),
+        ("max.connections.per.ip.overrides", "x", "must be host:limit"),
+        (
+            "listener.name.plaintext.max.connections",
+            "x",
+            "Invalid value x for configuration max.connections: Not a number of type INT",
+        ),
         ("offsets.topic.compression.codec", "9", "0 (none), 1 (gzip)"),
         ("default.replication.factor", "0", "Value must be between 1 and 32767"),
         ("klamm.metrics.listener", "9404", "127.0.0.1:9404"),
@@ -184,11 +189,9 @@ fn what_protects_and_is_not_there_refuses_the_start_by_name() {
         ("sasl.enabled.mechanisms", "SCRAM-SHA-256"),
         ("listener.name.plaintext.scram-sha-256.sasl.jaas.config", "x"),
         ("listener.name.plaintext.ssl.keystore.location", "/x"),
-        ("listener.name.plaintext.max.connections", "5"),
         ("ssl.client.auth", "required"),
         ("client.quota.callback.class", "x.Y"),
         ("create.topic.policy.class.name", "x.Y"),
-        ("max.connection.creation.rate", "10"),
         ("remote.log.storage.system.enable", "true"),
         ("quota.producer.default", "1000"),
         ("connections.max.reauth.ms", "1000"),
@@ -245,21 +248,13 @@ fn listeners_open_to_the_network_are_warned_of_by_name() {
 fn stored_settings_that_protect_refuse_too() {
     let stored = Properties::from([("listener.name.x.ssl.keystore.location".to_owned(), "/x".to_owned())]);
     assert_eq!(guard::stored_broker_refusals(&stored).len(), 1);
-    let limit = Properties::from([("max.connections".to_owned(), "5".to_owned())]);
-    assert!(guard::stored_broker_refusals(&limit)[0].starts_with("max.connections would"));
+    let limit = Properties::from([("listeners".to_owned(), "PLAINTEXT://:1".to_owned())]);
+    assert!(guard::stored_broker_refusals(&limit)[0].starts_with("listeners would"));
     let harmless = Properties::from([("log.retention.ms".to_owned(), "5".to_owned())]);
     assert!(guard::stored_broker_refusals(&harmless).is_empty());
     let tiered = Properties::from([("remote.storage.enable".to_owned(), "true".to_owned())]);
     assert!(guard::stored_topic_refusal("t", &tiered).is_some());
     assert!(guard::stored_topic_refusal("t", &Properties::new()).is_none());
-}
-
-#[test]
-fn single_addresses_may_have_limits_of_their_own() {
-    let overrides = ("max.connections.per.ip.overrides", "127.0.0.1:3, [::1]:4");
-    let c = config(&[("max.connections.per.ip", "10"), overrides]).unwrap();
-    let from = |address: &str| c.max_connections_from(address.parse().unwrap());
-    assert_eq!([from("127.0.0.1"), from("::ffff:127.0.0.1"), from("::1"), from("127.0.0.2")], [3, 3, 4, 10]);
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Listening sockets: binding, accepting, and the limits on connections.
 
 use super::connection::{self, Peer};
-use super::vitals::Registry;
+use super::vitals::{Refusal, Registered, Registry};
 use crate::node::Node;
 use socket2::{Domain, Socket, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::unconstrained;
 use tracing::warn;
 
@@ -56,9 +56,8 @@ pub async fn accept(
                 continue;
             }
         };
-        let limits = (node.config.max_connections, node.config.max_connections_from(address.ip()));
-        let Some(registered) = registry.register(&stream, address.ip(), limits.0, limits.1) else {
-            continue; // dropped, which closes it, as Kafka does beyond its limits
+        let Some(registered) = admit(&node, &registry, &name, &stream, address.ip()).await else {
+            continue; // dropped, which closes it
         };
         if stream.set_nodelay(true).is_err() {
             continue;
@@ -67,6 +66,24 @@ pub async fn accept(
         let peer = Peer { address, listener: name.clone(), connection };
         // A connection yields by its own count: the runtime's budget would make a read look like an empty socket.
         tokio::spawn(unconstrained(connection::serve(node.clone(), stream, peer, registered)));
+    }
+}
+
+/// Waits while there are too many connections or they come too fast, with the others in the kernel's hands, as in Kafka;
+/// `None` where too many came from this address.
+async fn admit(
+    node: &Node,
+    registry: &Arc<Registry>,
+    listener: &Arc<str>,
+    stream: &TcpStream,
+    address: IpAddr,
+) -> Option<Registered> {
+    loop {
+        match registry.register(stream, address, listener, &node.connection_limits()) {
+            Ok(registered) => return Some(registered),
+            Err(Refusal::Wait(pause)) => tokio::time::sleep(pause).await,
+            Err(Refusal::Address) => return None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod buffers;
 pub mod connection;
+pub mod limits;
 pub mod listener;
 pub mod output;
 pub mod vitals;

@@ -46,13 +46,13 @@ pub(super) const KEYS: &[Key] = &[
     int("connection.failed.authentication.delay.ms").default("100").at_least(0).low()
         .later("authentication", "How long the answer to a failed login is held back."),
     int("max.connections").default("2147483647").at_least(0).cluster_wide()
-        .works("Most connections at once, over all listeners."),
+        .works("Most connections at once, over all listeners; more of them wait. With listener.name.NAME. before it, on that listener alone."),
     int("max.connections.per.ip").default("2147483647").at_least(0).cluster_wide()
-        .works("Most connections at once from one address."),
+        .works("Most connections at once from one address; more of them are closed."),
     string("max.connections.per.ip.overrides").default("").cluster_wide()
         .works("Limits for single addresses, as host:limit, instead of max.connections.per.ip."),
     int("max.connection.creation.rate").default("2147483647").at_least(0).cluster_wide()
-        .refused("the limit on new connections is not there yet", "Most new connections a second that are accepted."),
+        .works("Most new connections a second; more of them wait. With listener.name.NAME. before it, on that listener alone."),
     int("num.network.threads").default("3").at_least(1).high().cluster_wide()
         .ignored(THREADS, "Threads that read requests and send answers, for each listener."),
     int("num.io.threads").default("8").at_least(1).high().cluster_wide()
