@@ -10,6 +10,8 @@ const CLASSES: &[(&str, &str)] = &[
     ("kafka.admin.ConsumerGroupCommand", "kafka-consumer-groups"),
     ("kafka.admin.DeleteRecordsCommand", "kafka-delete-records"),
     ("kafka.admin.LogDirsCommand", "kafka-log-dirs"),
+    ("kafka.admin.PreferredReplicaLeaderElectionCommand", "kafka-preferred-replica-election"),
+    ("kafka.admin.ReassignPartitionsCommand", "kafka-reassign-partitions"),
     ("kafka.admin.TopicCommand", "kafka-topics"),
     ("kafka.tools.ClusterTool", "kafka-cluster"),
     ("kafka.tools.ConsoleConsumer", "kafka-console-consumer"),
@@ -29,11 +31,13 @@ const CLASSES: &[(&str, &str)] = &[
     ("org.apache.kafka.tools.FeatureCommand", "kafka-features"),
     ("org.apache.kafka.tools.GetOffsetShell", "kafka-get-offsets"),
     ("org.apache.kafka.tools.GroupsCommand", "kafka-groups"),
+    ("org.apache.kafka.tools.LeaderElectionCommand", "kafka-leader-election"),
     ("org.apache.kafka.tools.LogDirsCommand", "kafka-log-dirs"),
     ("org.apache.kafka.tools.MetadataQuorumCommand", "kafka-metadata-quorum"),
     ("org.apache.kafka.tools.ProducerPerformance", "kafka-producer-perf-test"),
     ("org.apache.kafka.tools.TopicCommand", "kafka-topics"),
     ("org.apache.kafka.tools.consumer.ConsoleConsumer", "kafka-console-consumer"),
+    ("org.apache.kafka.tools.reassign.ReassignPartitionsCommand", "kafka-reassign-partitions"),
     ("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "kafka-consumer-groups"),
 ];
 

@@ -10,11 +10,12 @@ use wire::{ErrorCode, Uuid};
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
 use crate::tool::{self, Exception, Stop};
-use crate::{java_order, say, term};
+use crate::{java_order, say, term, zookeeper_topics};
 use client::pattern::Pattern;
 
 const ABOUT: &str = "This tool helps to create, delete, describe, or change a topic.";
 const LOGGER: &str = "org.apache.kafka.tools.TopicCommand";
+const LOGGER_2_1: &str = "kafka.admin.TopicCommand$";
 
 const OPTIONS: &[Opt] = &[
     Opt::flag("alter", "Change a topic: raise its number of partitions. (kafka-configs changes its settings.)"),
@@ -40,8 +41,10 @@ const OPTIONS: &[Opt] = &[
     Opt::flag("create", "Create a topic."),
     Opt::flag("delete", "Delete topics."),
     Opt::text("delete-config", "name", "No longer supported: kafka-configs removes settings."),
+    Opt::flag("disable-rack-aware", "Means nothing: the controller places the replicas."),
     Opt::flag("describe", "Show partitions, leaders, replicas and settings."),
     Opt::flag("exclude-internal", "With --list or --describe: leave out internal topics."),
+    Opt::flag("force", "Means nothing: nobody is asked."),
     HELP,
     Opt::flag("if-exists", "With --alter, --delete or --describe: a topic that does not exist is no error."),
     Opt::flag("if-not-exists", "With --create: a topic that exists already is no error."),
@@ -83,6 +86,11 @@ const OPTIONS: &[Opt] = &[
         "With --describe: only partitions with fewer in-sync replicas than replicas.",
     ),
     VERSION,
+    Opt::text(
+        "zookeeper",
+        "hosts",
+        "Instead of --bootstrap-server, as in Kafka 2.1 and in its words: where the cluster's quorum answers.",
+    ),
 ];
 
 /// The tool.
@@ -94,11 +102,16 @@ pub fn main(args: &[String]) -> u8 {
     tool::block_on(async {
         let admin = match connect(&options).await {
             Ok(admin) => admin,
+            Err(stop) if options.has("zookeeper") => return tool::end(Err(stop), OPTIONS, tool::print_uncaught),
             Err(stop) => return tool::end(Err(stop), OPTIONS, tool::print_message),
         };
-        tool::end(run(&options, &admin).await, OPTIONS, |exception| {
+        let (done, logger) = match options.has("zookeeper") {
+            true => (zookeeper_topics::run(&options, &admin).await, LOGGER_2_1),
+            false => (run(&options, &admin).await, LOGGER),
+        };
+        tool::end(done, OPTIONS, |exception| {
             say!("Error while executing topic command : {}", exception.message);
-            term::log("ERROR", &format!("{}\n", exception.headline()), LOGGER);
+            term::log("ERROR", &format!("{}\n", exception.headline()), logger);
         })
     })
 }
@@ -112,7 +125,9 @@ fn options(args: &[String]) -> Result<Parsed, Stop> {
         let message = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(Stop::Usage(message.into()));
     }
-    if !o.has("bootstrap-server") {
+    let by_zookeeper = o.has("zookeeper");
+    tool::forbid(&o, "zookeeper", &["bootstrap-server"])?;
+    if !o.has("bootstrap-server") && !by_zookeeper {
         return Err(Exception::illegal_argument("--bootstrap-server must be specified").into());
     }
     if o.has("describe") && o.has("if-exists") && !o.has("topic-id") {
@@ -121,7 +136,7 @@ fn options(args: &[String]) -> Result<Parsed, Stop> {
     if !o.has("list") && !o.has("describe") {
         tool::require(&o, &["topic"])?;
     }
-    if o.has("alter") {
+    if o.has("alter") && !by_zookeeper {
         tool::require(&o, &["partitions"])?;
     }
     let only_with = |name: &str, allowed: &[&str]| {
@@ -152,6 +167,9 @@ fn options(args: &[String]) -> Result<Parsed, Stop> {
 
 async fn connect(options: &Parsed) -> Result<Admin, Stop> {
     let mut properties = tool::settings(options, "command-config")?;
+    if let Some(quorum) = options.value("zookeeper")? {
+        return tool::admin_by_quorum(quorum, &properties).await;
+    }
     if let Some(servers) = options.value("bootstrap-server")? {
         properties.insert("bootstrap.servers".into(), servers.into());
     }
@@ -196,7 +214,7 @@ fn wanted(options: &Parsed) -> Result<Option<Wanted>, Stop> {
 }
 
 /// The names of the topics that the options choose, sorted.
-async fn matching(options: &Parsed, admin: &Admin) -> Result<Vec<String>, Stop> {
+pub async fn matching(options: &Parsed, admin: &Admin) -> Result<Vec<String>, Stop> {
     let wanted = wanted(options)?;
     let exclude_internal = options.has("exclude-internal");
     let topics = admin.list_topics("listTopics").await?;
@@ -253,7 +271,7 @@ fn parse_assignment(text: &str) -> Result<BTreeMap<i32, Vec<i32>>, Exception> {
 }
 
 /// What create and alter make: checked before anybody is asked.
-fn new_topic(options: &Parsed) -> Result<NewTopic, Stop> {
+pub fn new_topic(options: &Parsed) -> Result<NewTopic, Stop> {
     let mut configs = Vec::new();
     for word in options.values("config") {
         match word.split_once('=') {

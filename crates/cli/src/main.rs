@@ -15,11 +15,15 @@ mod features;
 mod java_order;
 mod json;
 mod options;
+mod partitions_file;
+mod reassign;
 mod signals;
 mod storage_tool;
 mod term;
 mod text;
 mod tool;
+mod zookeeper_reassign;
+mod zookeeper_topics;
 
 mod kafka_broker_api_versions;
 mod kafka_client_metrics;
@@ -34,9 +38,12 @@ mod kafka_dump_log;
 mod kafka_features;
 mod kafka_get_offsets;
 mod kafka_groups;
+mod kafka_leader_election;
 mod kafka_log_dirs;
 mod kafka_metadata_quorum;
+mod kafka_preferred_replica_election;
 mod kafka_producer_perf_test;
+mod kafka_reassign_partitions;
 mod kafka_run_class;
 mod kafka_server_start;
 mod kafka_server_stop;
@@ -69,9 +76,16 @@ const TOOLS: &[Tool] = &[
     ("kafka-features", "levels of the cluster's features", kafka_features::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-groups", "list groups of all kinds", kafka_groups::main),
+    ("kafka-leader-election", "have leaders elected", kafka_leader_election::main),
     ("kafka-log-dirs", "what each partition takes in which directory", kafka_log_dirs::main),
     ("kafka-metadata-quorum", "who keeps the cluster's state", kafka_metadata_quorum::main),
+    (
+        "kafka-preferred-replica-election",
+        "have the preferred replicas lead, as in Kafka 2.1",
+        kafka_preferred_replica_election::main,
+    ),
     ("kafka-producer-perf-test", "how fast records can be sent", kafka_producer_perf_test::main),
+    ("kafka-reassign-partitions", "move replicas between brokers", kafka_reassign_partitions::main),
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-storage", "format log directories, and tell what is in them", kafka_storage::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),

@@ -124,6 +124,9 @@ pub fn print_message(exception: &Exception) {
 /// As Java tells an exception that nobody caught.
 pub fn print_uncaught(exception: &Exception) {
     complain!("Exception in thread \"main\" {}", exception.headline());
+    if let Some(cause) = &exception.cause {
+        complain!("Caused by: {cause}");
+    }
 }
 
 /// Refuses when one of `names` is missing.
@@ -223,5 +226,21 @@ pub async fn admin(properties: &Properties) -> Result<client::admin::Admin, Stop
             Exception::new("org.apache.kafka.common.KafkaException", "Failed to create new KafkaAdminClient");
         exception.cause = Some(format!("{}: {error}", error.class()));
         Stop::Thrown(exception)
+    })
+}
+
+/// The administrator's client of the cluster whose quorum answers at these addresses, for `--zookeeper`.
+pub async fn admin_by_quorum(quorum: &str, properties: &Properties) -> Result<client::admin::Admin, Stop> {
+    client::admin::Admin::open_by_quorum(quorum, properties).await.map_err(|error| {
+        let class = "kafka.zookeeper.ZooKeeperClientTimeoutException";
+        let message = "Timed out waiting for connection while in state: CONNECTING";
+        match error {
+            client::Error::Unreachable(why) => Exception {
+                cause: Some(format!("{why} (bin/zkServer.sh start starts what answers at {quorum})")),
+                ..Exception::new(class, message)
+            }
+            .into(),
+            error => error.into(),
+        }
     })
 }

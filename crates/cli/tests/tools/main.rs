@@ -15,5 +15,6 @@ mod interrupted;
 mod jobs;
 mod logs;
 mod perf;
+mod replicas;
 mod storage;
 mod usage;

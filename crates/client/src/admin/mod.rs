@@ -2,6 +2,7 @@
 //!
 //! One method per order, with plain values in and out. What is not here goes through [`Client::send`] directly.
 
+mod by_quorum;
 mod cluster;
 mod configs;
 mod features;
@@ -10,6 +11,7 @@ mod log_dirs;
 mod offsets;
 mod quorum;
 mod records;
+mod replicas;
 mod topics;
 
 pub use crate::group_offsets::CommittedOffset;
@@ -21,7 +23,8 @@ pub use log_dirs::{LogDirDescription, ReplicaDescription};
 pub(crate) use offsets::list_offsets;
 pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
 pub use quorum::{QuorumDescription, QuorumNode, ReplicaState};
-pub use topics::{NewTopic, PartitionDescription, Reassignment, TopicDescription, TopicListing};
+pub use replicas::{Election, PartitionResults, Reassignment};
+pub use topics::{NewTopic, PartitionDescription, TopicDescription, TopicListing};
 
 use crate::config::{Properties, Role};
 use crate::{Client, ClientConfig, Error, config_providers};

@@ -1,6 +1,6 @@
 //! Topics: list, describe, create, delete, add partitions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use wire::messages::create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic};
 use wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
@@ -9,7 +9,6 @@ use wire::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use wire::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
     DeleteTopicsResponse, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse,
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
 use wire::{ApiKey, ErrorCode, Uuid};
 
@@ -54,14 +53,6 @@ pub struct NewTopic {
     /// Replicas by partition, instead of the counts.
     pub assignment: Option<BTreeMap<i32, Vec<i32>>>,
     pub configs: Vec<(String, String)>,
-}
-
-/// Where a partition's replicas are going.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reassignment {
-    pub replicas: Vec<i32>,
-    pub adding: Vec<i32>,
-    pub removing: Vec<i32>,
 }
 
 impl Admin {
@@ -207,33 +198,6 @@ impl Admin {
             })
         };
         self.client.send(&To::Controller, "createPartitions", build, read).await?
-    }
-
-    /// Reassignments under way, by topic and partition. None where the broker does not tell.
-    pub async fn list_reassignments(&self) -> Result<HashMap<(String, i32), Reassignment>, Error> {
-        const CALL: &str = "listPartitionReassignments";
-        let connection = self.client.connect(&To::Controller, CALL).await?;
-        if connection.version(ApiKey::ListPartitionReassignments).is_err() {
-            return Ok(HashMap::new());
-        }
-        let build = |_| Ok(ListPartitionReassignmentsRequest { timeout_ms: self.timeout_ms(), ..Default::default() });
-        let read = |reply: &crate::Reply| {
-            let response: ListPartitionReassignmentsResponse<'_> = reply.decode()?;
-            Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())?;
-            let mut all = HashMap::new();
-            for topic in &response.topics {
-                for p in &topic.partitions {
-                    let reassignment = Reassignment {
-                        replicas: p.replicas.to_vec(),
-                        adding: p.adding_replicas.to_vec(),
-                        removing: p.removing_replicas.to_vec(),
-                    };
-                    all.insert((topic.name.to_string(), p.partition_index), reassignment);
-                }
-            }
-            Ok(all)
-        };
-        self.client.send(&To::Controller, CALL, build, read).await
     }
 }
 
