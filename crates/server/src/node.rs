@@ -19,9 +19,11 @@ use crate::quorum_view::QuorumView;
 use crate::reconciler::Reconciler;
 use crate::replicas::Replicas;
 use arc_swap::{ArcSwap, Guard};
+use metadata::config::remarks::remarks_at_run_time;
 use metadata::config::{Layers, TopicConfig, TopicConfigs};
 use metadata::controller::{NewTopic, Refusal};
 use metadata::image::{ConfigResource, Delta, Image};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +37,9 @@ use wire::ErrorCode;
 const FETCH_SESSION_EVICTION_MS: i64 = 120_000;
 /// Closed connections, and damage, are told of at most this often.
 const REPORTS_EVERY: Duration = Duration::from_secs(1);
+
+/// Anybody may make up names of settings; so many remarks on them are enough.
+const REMARKS_MAX: usize = 1000;
 
 /// How a node comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub struct Node {
     pub loggers: Arc<Loggers>,
     limits: ArcSwap<Limits>,
     limits_turn: Mutex<()>,
+    /// What was said of settings made at run time.
+    remarks: Mutex<HashSet<String>>,
     reconciler: Mutex<Reconciler>,
     broker_epoch: AtomicI64,
     image: ArcSwap<Image>,
@@ -107,6 +114,7 @@ impl Node {
             loggers,
             limits: ArcSwap::from_pointee(limits(&config, &Image::default())),
             limits_turn: Mutex::default(),
+            remarks: Mutex::default(),
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),
@@ -148,6 +156,7 @@ impl Node {
         if delta.configs.iter().any(|resource| {
             *resource == ConfigResource::default_broker() || *resource == ConfigResource::broker(self.node_id)
         }) {
+            self.remark(&image);
             self.configure_cleaner();
             let node = self.clone();
             // Hosts may be named in the limits, and names take a while to look up.
@@ -162,6 +171,20 @@ impl Node {
         self.carry_out(image.clone(), commands);
         self.groups.take_up(self, &image);
         self.configure_limits();
+        self.remark(&self.image());
+    }
+
+    /// Says once which of the settings made at run time do nothing, and which nobody knows.
+    fn remark(&self, image: &Image) {
+        let mut said = self.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        for resource in [ConfigResource::default_broker(), ConfigResource::broker(self.node_id)] {
+            let settings = image.configs.get(&resource).map(|settings| &**settings);
+            for remark in remarks_at_run_time(&settings) {
+                if said.len() < REMARKS_MAX && said.insert(remark.clone()) {
+                    warn!("set at run time: {remark}");
+                }
+            }
+        }
     }
 
     /// The limits on connections, as the settings have them now.

@@ -250,6 +250,15 @@ fn wrong_changes_are_refused_with_kafkas_codes_and_texts() {
             invalid_request,
             "Default group resources are not allowed.",
         ),
+        (
+            CLIENT_METRICS,
+            "m",
+            APPEND,
+            "metrics",
+            Some("x"),
+            invalid_config,
+            "Can't APPEND to key metrics because its type is not LIST.",
+        ),
         (CLIENT_METRICS, "", SET, "interval.ms", Some("5000"), invalid_request, "Subscription name can't be empty"),
         (99, "x", SET, "a", Some("1"), invalid_request, "Unknown resource type 99"),
     ] {

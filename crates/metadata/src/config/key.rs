@@ -56,7 +56,7 @@ pub enum Valid {
     Between(f64, f64),
     OneOf(&'static [&'static str]),
     OneOfIgnoringCase(&'static [&'static str]),
-    /// A list of distinct items; `of` empty allows any item.
+    /// A list of items; one that is there again does not count (KIP-1161). `of` empty allows any item.
     Items {
         of: &'static [&'static str],
         may_be_empty: bool,

@@ -1,18 +1,29 @@
-//! What is worth telling once at start about a broker's file: keys without effect, and names that nobody knows.
+//! What is worth telling once about a broker's settings: keys without effect, and names that nobody knows.
 
 use std::collections::BTreeMap;
 
 use super::key::{Effect, Key};
 use super::layers::{Values, without_listener_prefix};
 use super::suggest;
-use super::table::{broker_key, broker_keys, retired};
+use super::table::{broker_key, broker_keys, quota_key, retired};
+
+const AT_RUN_TIME_ONLY: &str = "it counts only when it is set at run time (kafka-configs.sh)";
 
 /// One sentence for all keys of a file that do nothing here for the same reason, and one for each name nobody knows.
 /// What is set to its default is not worth a word.
 pub fn remarks(file: &dyn Values) -> Vec<String> {
+    told(file, |name| quota_key(name).map(|_| Effect::Ignored(AT_RUN_TIME_ONLY)))
+}
+
+/// As [`remarks`], for settings that were made at run time.
+pub fn remarks_at_run_time(own: &dyn Values) -> Vec<String> {
+    told(own, |name| quota_key(name).map(|key| key.effect))
+}
+
+fn told(settings: &dyn Values, quota: fn(&str) -> Option<Effect>) -> Vec<String> {
     let mut idle: BTreeMap<(bool, &str), Vec<String>> = BTreeMap::new();
     let mut unknown = Vec::new();
-    file.for_each(&mut |name, value| {
+    settings.for_each(&mut |name, value| {
         if name.starts_with("config.providers.") {
             return;
         }
@@ -20,14 +31,19 @@ pub fn remarks(file: &dyn Values) -> Vec<String> {
         if known.is_some_and(|key| is_default(key, value)) {
             return;
         }
-        match known.map(|key| key.effect).or_else(|| retired::find(name).map(|old| old.effect)) {
+        let effect = known.map(|key| key.effect).or_else(|| quota(name));
+        match effect.or_else(|| retired::find(name).map(|old| old.effect)) {
             Some(Effect::Ignored(reason)) => idle.entry((false, reason)).or_default().push(name.to_owned()),
             Some(Effect::Later(feature)) => idle.entry((true, feature)).or_default().push(name.to_owned()),
             Some(Effect::Works | Effect::Refused(_)) => {}
-            None => unknown.push(match suggestion(name) {
-                Some(meant) => format!("{name} is not a known setting; did you mean {meant}?"),
-                None => format!("{name} is not a known setting"),
-            }),
+            None => {
+                // Whoever may change settings may not begin a new line of the log.
+                let shown = name.escape_debug();
+                unknown.push(match suggestion(name) {
+                    Some(meant) => format!("{shown} is not a known setting; did you mean {meant}?"),
+                    None => format!("{shown} is not a known setting"),
+                });
+            }
         }
     });
     let sentence = |((later, why), names): ((bool, &str), Vec<String>)| {
@@ -60,7 +76,7 @@ mod tests {
     use super::*;
 
     fn told(settings: &[(&str, &str)]) -> Vec<String> {
-        remarks(&settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>())
+        super::remarks(&settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>())
     }
 
     #[test]
@@ -82,11 +98,23 @@ mod tests {
     }
 
     #[test]
+    fn the_brokers_quotas_belong_to_run_time() {
+        let quota = [("leader.replication.throttled.rate", "5")];
+        let file = told(&quota);
+        assert_eq!(file.len(), 1);
+        assert!(file[0].contains("counts only when it is set at run time"), "{file:?}");
+        let own: BTreeMap<_, _> = quota.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let stored = remarks_at_run_time(&own);
+        assert!(stored.iter().all(|said| !said.contains("not a known setting")), "{stored:?}");
+    }
+
+    #[test]
     fn unknown_names_get_a_suggestion_where_one_is_near() {
         assert_eq!(
             told(&[("log.retension.ms", "1")]),
             ["log.retension.ms is not a known setting; did you mean log.retention.ms?"]
         );
         assert_eq!(told(&[("my.own", "1")]), ["my.own is not a known setting"]);
+        assert_eq!(told(&[("my\nown", "1")]), ["my\\nown is not a known setting"]);
     }
 }

@@ -1,5 +1,7 @@
 //! Values: parsing, checking and printing them as Kafka's `ConfigDef` does, with its messages.
 
+use std::collections::BTreeSet;
+
 use super::key::{Key, Kind, Valid};
 
 /// A parsed value.
@@ -53,7 +55,14 @@ impl Key {
             Kind::Short => whole(i64::from(i16::MIN), i64::from(i16::MAX)),
             Kind::Long => whole(i64::MIN, i64::MAX),
             Kind::Double => parse_double(trimmed).map(Value::Double).ok_or_else(not_a_number),
-            Kind::List => Ok(Value::List(split_list(trimmed))),
+            Kind::List => {
+                let mut items = split_list(trimmed);
+                if let Valid::Items { .. } = self.valid {
+                    let mut seen = BTreeSet::new();
+                    items.retain(|item| seen.insert(item.clone()));
+                }
+                Ok(Value::List(items))
+            }
             Kind::String | Kind::Class => Ok(Value::Text(trimmed.to_owned())),
             Kind::Password => Ok(Value::Text(text.to_owned())),
         }
@@ -131,9 +140,6 @@ fn check_items(name: &str, items: &[String], of: &[&str], may_be_empty: bool) ->
     if items.is_empty() && !may_be_empty {
         let allowed = if of.is_empty() { "any non-empty value".to_owned() } else { format!("[{}]", of.join(", ")) };
         return Err(format!("Configuration '{name}' must not be empty. Valid values include: {allowed}"));
-    }
-    if items.iter().enumerate().any(|(i, item)| items[..i].contains(item)) {
-        return Err(format!("Configuration '{name}' values must not be duplicated."));
     }
     for item in items {
         if item.is_empty() {

@@ -72,8 +72,8 @@ impl NodeSettings {
             ResourceKind::Topic => table::topic_key(key),
             ResourceKind::Broker => table::broker_key(key),
             ResourceKind::Group => table::group_key(key),
-            ResourceKind::ClientMetrics => table::client_metrics_key(key),
-            ResourceKind::BrokerLogger => None,
+            // Kafka does not know the types of these.
+            ResourceKind::ClientMetrics | ResourceKind::BrokerLogger => None,
         };
         key.is_some_and(|key| key.kind == Kind::List)
     }
