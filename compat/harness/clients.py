@@ -38,12 +38,12 @@ def java(version):
 CLIENTS = [
     # kcat has no admin calls besides listing, sets no timestamps, and sends an empty key or value as null.
     Client("kcat", [sys.executable, os.path.join(AGENTS, "kcat.py")], "kcat",
-           lacks=["admin", "timestamps", "empties", "placement", "max_timestamp", "static", "errors", "invalid_record"]),
-    Client("librdkafka-debian", python(install.DEBIAN_VENV, "librdkafka.py"), "librdkafka-debian", lacks=["max_timestamp", "trim"]),
+           lacks=["admin", "timestamps", "empties", "placement", "max_timestamp", "static", "errors", "invalid_record", "telemetry"]),
+    Client("librdkafka-debian", python(install.DEBIAN_VENV, "librdkafka.py"), "librdkafka-debian", lacks=["max_timestamp", "trim", "telemetry"]),
     Client("librdkafka", python(install.VENV, "librdkafka.py"), "venv"),
     # The leader that kafka-python 3.0.12 elects in a cooperative group of two rejoins without end, on Apache Kafka too.
-    Client("kafka-python", python(install.VENV, "kafka_python.py"), "venv", lacks=["null_headers", "cooperative"]),
+    Client("kafka-python", python(install.VENV, "kafka_python.py"), "venv", lacks=["null_headers", "cooperative", "telemetry"]),
     # INVALID_RECORD is younger than Kafka 2.1, whose client calls it an unknown error.
-    Client("java-2.1.0", java("2.1.0"), "java-2.1.0", lacks=["max_timestamp", "cooperative", "static", "invalid_record"]),
+    Client("java-2.1.0", java("2.1.0"), "java-2.1.0", lacks=["max_timestamp", "cooperative", "static", "invalid_record", "telemetry"]),
     Client("java-4.3.1", java("4.3.1"), "java-4.3.1"),
 ]

@@ -34,6 +34,7 @@ mod replicas;
 mod start;
 mod sync;
 mod takeover;
+mod telemetry;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quorum_view::QuorumView;
 use crate::reconciler::Reconciler;
 use crate::replicas::Replicas;
+use crate::telemetry::Telemetry;
 use arc_swap::{ArcSwap, Guard};
 use metadata::config::remarks::remarks_at_run_time;
 use metadata::config::{Layers, TopicConfig, TopicConfigs};
@@ -70,6 +71,7 @@ pub struct Node {
     pub runtime: Handle,
     pub works: Works,
     pub metrics: Metrics,
+    pub telemetry: Telemetry,
     pub loggers: Arc<Loggers>,
     limits: ArcSwap<Limits>,
     limits_turn: Mutex<()>,
@@ -110,6 +112,7 @@ impl Node {
             cleaner: Cleaner::new(CleanerSettings::of(&Layers::of_file(&config.file))),
             runtime: Handle::current(),
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
+            telemetry: Telemetry::new(config.telemetry_max_bytes),
             metrics: Metrics::new(config.listeners.iter().map(|l| l.name.as_str().into())),
             loggers,
             limits: ArcSwap::from_pointee(limits(&config, &Image::default())),

@@ -22,3 +22,4 @@ mod harness;
 mod names;
 mod produce;
 mod sequences;
+mod telemetry;

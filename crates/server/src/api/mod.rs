@@ -148,6 +148,8 @@ apis! {
     DescribeGroups => describe_groups,
     ListGroups => list_groups,
     DeleteGroups => delete_groups,
+    GetTelemetrySubscriptions => get_telemetry_subscriptions,
+    PushTelemetry => push_telemetry,
 }
 
 /// Decodes a request and hands it to its handler.

@@ -90,6 +90,8 @@ pub struct BrokerConfig {
     pub num_partitions: i32,
 
     pub socket_request_max_bytes: usize,
+    /// Of what a client pushes at once, compressed and not.
+    pub telemetry_max_bytes: i32,
     /// `None`: connections may be idle for ever.
     pub connections_max_idle: Option<Duration>,
     /// Memory for large requests in flight; `None` takes the built-in budget.
@@ -249,6 +251,7 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         num_partitions: r.int("num.partitions"),
 
         socket_request_max_bytes: r.size("socket.request.max.bytes"),
+        telemetry_max_bytes: r.int("telemetry.max.bytes"),
         connections_max_idle: r.ms_unless_endless("connections.max.idle.ms"),
         queued_max_request_bytes: u64::try_from(r.whole("queued.max.request.bytes")).ok().filter(|bytes| *bytes > 0),
         max_request_partition_size_limit: r.int("max.request.partition.size.limit"),

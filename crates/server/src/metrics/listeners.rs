@@ -133,6 +133,11 @@ impl Connection {
             *all.entry(counted).or_default() += 1;
         }
     }
+
+    /// Name and version of the client's software, if it told them.
+    pub fn software(&self) -> Option<(&str, &str)> {
+        self.software.get().map(|(software, _)| (software.name.as_str(), software.version.as_str()))
+    }
 }
 
 fn other() -> Software {

@@ -8,6 +8,7 @@ pub enum Kind {
     Counter,
     Gauge,
     Histogram,
+    Untyped,
 }
 
 /// A page of metrics in the making.
@@ -51,6 +52,7 @@ impl Page {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
+            Kind::Untyped => "untyped",
         };
         put(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
         Family { text: &mut self.text, name }
@@ -70,6 +72,11 @@ impl Family<'_> {
     /// One sample: a whole number or a finite one with a fraction.
     pub fn sample(&mut self, labels: Labels<'_>, value: impl Display) {
         self.line("", labels, None, value);
+    }
+
+    /// One sample with labels that are written out already.
+    pub fn sample_of(&mut self, labels: &str, value: impl Display) {
+        put(self.text, format_args!("{}{{{labels}}} {value}\n", self.name));
     }
 
     /// A histogram's samples: `counts` has one number for each bound and one for what is above them all.
@@ -108,7 +115,8 @@ fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(what);
 }
 
-fn escape(text: &mut String, value: &str) {
+/// Adds a label's value as the format has it.
+pub fn escape(text: &mut String, value: &str) {
     if !value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n')) {
         return text.push_str(value);
     }

@@ -24,6 +24,7 @@ pub fn page(node: &Node, samples: &Samples) -> String {
     cluster(&mut page, node);
     log_dirs(&mut page, node, &held.dirs, samples);
     cleaner(&mut page, node);
+    node.telemetry.write(&mut page);
     process::write(&mut page);
     page.finish()
 }

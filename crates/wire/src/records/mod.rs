@@ -29,7 +29,7 @@ mod window;
 
 pub use batch::{Batch, BatchHeader, Batches, HEADER_SIZE, LOG_OVERHEAD, MAGIC, batches, increment_sequence};
 pub use builder::{BatchBuilder, recompress};
-pub use codecs::{Compressor, Scratch};
+pub use codecs::{Compressor, Scratch, decompress};
 pub use compaction::{Compaction, Left};
 pub use compression::{Codec, TimestampType};
 pub use error::BatchError;

@@ -18,7 +18,7 @@ pub(super) const KEYS: &[Key] = &[
     string("metrics.recording.level").default("INFO").low()
         .ignored("everything that is measured is always shown", "How much is measured."),
     int("telemetry.max.bytes").default("1048576").at_least(1).low()
-        .later("client telemetry", "Largest metrics message of a client in bytes."),
+        .works("Largest metrics message of a client in bytes."),
     int("quota.window.num").default("11").at_least(1).low().later("quotas", "Samples kept for client quotas."),
     int("quota.window.size.seconds").default("1").at_least(1).low()
         .later("quotas", "Length of a sample for client quotas."),

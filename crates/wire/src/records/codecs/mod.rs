@@ -173,8 +173,11 @@ fn copy(payload: &mut &[u8], window: &mut Window, left: usize) -> Result<Step, F
     Ok(Step::Read(count))
 }
 
-/// Decompresses all of `payload`; never more than `limit` bytes.
-pub(super) fn decompress(codec: Codec, payload: &[u8], limit: usize) -> Result<Vec<u8>, BatchError> {
+/// Decompresses all of `payload`, which need not be a batch's but is framed like one; never more than `limit` bytes.
+///
+/// # Errors
+/// It is not what the codec writes, or too much comes out.
+pub fn decompress(codec: Codec, payload: &[u8], limit: usize) -> Result<Vec<u8>, BatchError> {
     let mut scratch = Scratch::new();
     scratch.decompress(codec, payload, limit)?;
     Ok(scratch.window.into_bytes())
