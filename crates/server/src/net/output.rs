@@ -86,8 +86,9 @@ impl Copies<'_> {
         loop {
             match preadv2(&region.file, &mut [IoSliceMut::new(into)], region.position, flags) {
                 Ok(n) if n == want => break,
-                // Not in the page cache: a reactor must not wait for the disk.
-                Ok(1..) | Err(Errno::AGAIN) if flags == ReadWriteFlags::NOWAIT => {
+                // Not in the page cache, or on a file system that cannot tell (tmpfs, overlayfs, NFS): a reactor must not
+                // wait for the disk.
+                Ok(1..) | Err(Errno::AGAIN | Errno::OPNOTSUPP) if flags == ReadWriteFlags::NOWAIT => {
                     cold_reads.warm(region).await;
                     flags = ReadWriteFlags::empty();
                 }
