@@ -1,0 +1,9 @@
+//! An operator's work on one broker, through the tools alone: `day` is the ordinary kind, `full_disk` the other. The
+//! metrics page is read all along, and every page is checked.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod broker;
+mod day;
+mod full_disk;
+mod metrics;
