@@ -14,8 +14,6 @@ use crate::{complain, say, signals, term, text};
 
 const ABOUT: &str = "This tool helps to read data from standard input and publish it to Kafka.";
 const LOGGER: &str = "org.apache.kafka.clients.producer.internals.ErrorLoggingCallback";
-/// How long all brokers may refuse before the first line is read.
-const PATIENCE: Duration = Duration::from_secs(10);
 const READER: &str = "org.apache.kafka.tools.LineMessageReader";
 
 const READER_ABOUT: &str = "How a line is read. May be given several times.\n parse.key=false\n parse.headers=false\n ignore.error=false\n key.separator=\\t\n headers.delimiter=\\t\n headers.separator=,\n headers.key.separator=:\n null.marker=   (a key, value or header value of this text is null)\nWith parse.headers and parse.key:\n \"h1:v1,h2:v2\\tkey\\tvalue\"";
@@ -172,7 +170,7 @@ async fn run(args: &[String]) -> Result<(), Stop> {
     let result = tokio::select! {
         result = async {
             // Every line would wait for a broker in vain, and for a minute.
-            producer.client().any_within(PATIENCE, "metadata").await?;
+            producer.client().any_within(tool::PATIENCE, "metadata").await?;
             send_lines(&producer, &mut reader, topic, o.has("sync")).await
         } => result,
         code = signals::ended() => Err(Stop::Exit(code)),

@@ -322,7 +322,7 @@ struct Both {
 
 async fn run(plan: Plan) -> Result<(), Stop> {
     let producer = Producer::open(&plan.properties).await?;
-    producer.client().any_within(PATIENCE, "metadata").await?;
+    producer.client().any_within(tool::PATIENCE, "metadata").await?;
     if plan.warmup > 0 {
         say!("Warmup first {} records. Steady state results will print after the complete test summary.", plan.warmup);
     }

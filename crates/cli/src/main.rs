@@ -22,6 +22,7 @@ mod storage_tool;
 mod term;
 mod text;
 mod tool;
+mod verifiable;
 mod zookeeper_reassign;
 mod zookeeper_topics;
 
@@ -35,6 +36,7 @@ mod kafka_consumer_groups;
 mod kafka_consumer_perf_test;
 mod kafka_delete_records;
 mod kafka_dump_log;
+mod kafka_e2e_latency;
 mod kafka_features;
 mod kafka_get_offsets;
 mod kafka_groups;
@@ -49,6 +51,8 @@ mod kafka_server_start;
 mod kafka_server_stop;
 mod kafka_storage;
 mod kafka_topics;
+mod kafka_verifiable_consumer;
+mod kafka_verifiable_producer;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -73,6 +77,7 @@ const TOOLS: &[Tool] = &[
     ("kafka-consumer-perf-test", "how fast records can be read", kafka_consumer_perf_test::main),
     ("kafka-delete-records", "delete the records before an offset", kafka_delete_records::main),
     ("kafka-dump-log", "what is in the files of a log", kafka_dump_log::main),
+    ("kafka-e2e-latency", "how long a record takes from end to end", kafka_e2e_latency::main),
     ("kafka-features", "levels of the cluster's features", kafka_features::main),
     ("kafka-get-offsets", "offsets of partitions, by time", kafka_get_offsets::main),
     ("kafka-groups", "list groups of all kinds", kafka_groups::main),
@@ -89,6 +94,8 @@ const TOOLS: &[Tool] = &[
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-storage", "format log directories, and tell what is in them", kafka_storage::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
+    ("kafka-verifiable-consumer", "read a topic, and tell of everything as JSON", kafka_verifiable_consumer::main),
+    ("kafka-verifiable-producer", "send numbers, and tell of each as JSON", kafka_verifiable_producer::main),
 ];
 
 fn main() -> ExitCode {

@@ -11,6 +11,9 @@ use crate::{complain, say, term};
 /// What `--version` prints: Kafka's version that this is compatible with, and ours.
 pub const VERSION: &str = concat!("4.3.1 (Klamm ", env!("CARGO_PKG_VERSION"), ")");
 
+/// How long a tool that then runs for long looks for the first broker that answers.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Why a tool ends before its work is done.
 #[derive(Debug)]
 pub enum Stop {

@@ -1,7 +1,7 @@
 //! The tools as a user runs them: words, streams and exit codes are Apache Kafka's.
 //!
-//! `usage` needs no broker. `jobs`, `groups`, `admin`, `features`, `storage`, `logs`, `compaction` and `perf` run tools on a
-//! broker of their own, and
+//! `usage` needs no broker. `jobs`, `groups`, `admin`, `features`, `storage`, `logs`, `compaction`, `perf` and
+//! `verifiable` run tools on a //! broker of their own, and
 //! `interrupted` ends tools and brokers in the middle of their work. Texts were taken from Apache Kafka 4.3.1.
 
 #![allow(clippy::unwrap_used)]
@@ -18,3 +18,4 @@ mod perf;
 mod replicas;
 mod storage;
 mod usage;
+mod verifiable;

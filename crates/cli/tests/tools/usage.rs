@@ -2,7 +2,7 @@
 
 use super::harness::{feed, run};
 
-const TOOLS: [&str; 13] = [
+const TOOLS: [&str; 14] = [
     "kafka-broker-api-versions",
     "kafka-client-metrics",
     "kafka-configs",
@@ -12,6 +12,7 @@ const TOOLS: [&str; 13] = [
     "kafka-consumer-perf-test",
     "kafka-delete-records",
     "kafka-dump-log",
+    "kafka-e2e-latency",
     "kafka-get-offsets",
     "kafka-groups",
     "kafka-log-dirs",
@@ -245,6 +246,48 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
         "Exception in thread \"main\" joptsimple.OptionArgumentConversionException: Cannot parse argument 'x' of option partition",
     ),
     ("kafka-console-consumer", &["--bootstrap-server", "a:1", "--topic", "a", "--formatter", "foo"], "foo"),
+    (
+        "kafka-e2e-latency",
+        &["a:1", "t", "5"],
+        "Invalid number of arguments. Expected 5 or 6 positional arguments, but got 3. Usage: bootstrap-server topic num-records producer-acks record-size [optional] command-config",
+    ),
+    (
+        "kafka-e2e-latency",
+        &[
+            "--bootstrap-server",
+            "a:1",
+            "--topic",
+            "t",
+            "--num-records",
+            "0",
+            "--producer-acks",
+            "1",
+            "--record-size",
+            "5",
+        ],
+        "Value for --num-records must be a positive integer.",
+    ),
+    (
+        "kafka-e2e-latency",
+        &[
+            "--bootstrap-server",
+            "a:1",
+            "--topic",
+            "t",
+            "--num-records",
+            "1",
+            "--producer-acks",
+            "2",
+            "--record-size",
+            "5",
+        ],
+        "Invalid value for --producer-acks. Latency testing requires synchronous acknowledgement. Please use '1' or 'all'.",
+    ),
+    (
+        "kafka-e2e-latency",
+        &["--bootstrap-server", "a:1", "--topic", "t", "--num-records", "5", "--producer-acks", "all"],
+        "Missing required argument \"[record-size]\"",
+    ),
     ("kafka-get-offsets", &["--topic", "a"], "Missing required argument \"[bootstrap-server]\""),
     (
         "kafka-get-offsets",
@@ -298,6 +341,8 @@ fn versions_are_kafkas_and_ours() {
         "kafka-features",
         "kafka-metadata-quorum",
         "kafka-storage",
+        "kafka-verifiable-consumer",
+        "kafka-verifiable-producer",
     ];
     for tool in TOOLS.iter().chain(&others) {
         let done = run(tool, &["--version"]);

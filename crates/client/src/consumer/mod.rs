@@ -48,6 +48,13 @@ pub enum Seek {
     End,
 }
 
+/// What a group's rebalance took and gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rebalance {
+    Revoked(Vec<TopicPartition>),
+    Assigned(Vec<TopicPartition>),
+}
+
 /// A partition that is being read.
 struct Part {
     name: Arc<str>,
@@ -108,6 +115,8 @@ pub struct Consumer {
     fetching: BTreeSet<i32>,
     /// Which partition is handed out first next time.
     turn: usize,
+    /// Since the last poll began.
+    rebalances: Vec<Rebalance>,
 }
 
 impl Consumer {
@@ -140,11 +149,17 @@ impl Consumer {
             answers_to,
             fetching: BTreeSet::new(),
             turn: 0,
+            rebalances: Vec::new(),
         })
     }
 
     pub fn config(&self) -> &ConsumerConfig {
         &self.config
+    }
+
+    /// The client below.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Reads these partitions, from their committed offsets, or where `auto.offset.reset` says.
@@ -195,6 +210,11 @@ impl Consumer {
         self.parts.keys()
     }
 
+    /// What rebalances took and gave during the last [`poll`](Self::poll), in that order.
+    pub fn rebalances(&self) -> &[Rebalance] {
+        &self.rebalances
+    }
+
     /// Goes on reading a partition from there.
     pub fn seek(&mut self, partition: &TopicPartition, seek: Seek) {
         if let Some(part) = self.parts.get_mut(partition) {
@@ -214,6 +234,7 @@ impl Consumer {
     /// Some records, as soon as there are any; none when the time is over.
     pub async fn poll(&mut self, limit: Duration) -> Result<Vec<Records>, Error> {
         let deadline = Instant::now() + limit;
+        self.rebalances.clear();
         loop {
             self.follow_group().await?;
             self.commit_when_due();
@@ -454,6 +475,7 @@ impl Consumer {
                     self.commit_now(COMMIT_PATIENCE).await;
                 }
                 if lost || !self.protocol.is_cooperative() {
+                    self.note_revoked(|_| true);
                     self.assign([]);
                 }
                 let _ = ready.send(());
@@ -466,6 +488,9 @@ impl Consumer {
                 if revoked {
                     self.commit_now(COMMIT_PATIENCE).await;
                 }
+                self.note_revoked(|tp| !assigned.contains(tp));
+                let new = assigned.iter().filter(|tp| !self.parts.contains_key(*tp)).cloned().collect();
+                self.rebalances.push(Rebalance::Assigned(new));
                 self.assign(assigned);
                 // What was given up can go to its new owner now.
                 if revoked
@@ -481,6 +506,13 @@ impl Consumer {
                 self.subscription = None;
                 Err(error)
             }
+        }
+    }
+
+    fn note_revoked(&mut self, is_revoked: impl Fn(&TopicPartition) -> bool) {
+        let revoked: Vec<TopicPartition> = self.parts.keys().filter(|tp| is_revoked(tp)).cloned().collect();
+        if !revoked.is_empty() {
+            self.rebalances.push(Rebalance::Revoked(revoked));
         }
     }
 
