@@ -42,9 +42,6 @@ options:
 example:
   bin/kafka-producer-perf-test.sh --topic test --num-records 1000000 --record-size 100 --throughput -1
       --bootstrap-server localhost:9092";
-
-/// How long to wait for any broker to answer before the first record.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// So many records are handed over before the sender has its turn.
 const BURST: u64 = 256;
 /// Failures that are told one by one.
