@@ -7,5 +7,6 @@ mod groups;
 #[allow(dead_code)] // shared with the tests of the tools, which use all of it
 #[path = "../tools/harness.rs"]
 mod harness;
+mod names;
 mod page;
 mod traffic;

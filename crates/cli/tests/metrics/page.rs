@@ -14,6 +14,7 @@ pub struct Measured {
 }
 
 /// The page as it was at one time.
+#[derive(Clone)]
 pub struct Page {
     pub text: String,
 }
