@@ -2,7 +2,7 @@
 //! `ConfigDef` makes of some two thousand values.
 
 use metadata::config::table;
-use metadata::config::{Importance, Key, Kind, Update, Valid};
+use metadata::config::{Effect, Importance, Key, Kind, Update, Valid};
 
 fn rows(text: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
     text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split('\t').collect())
@@ -141,4 +141,37 @@ fn no_key_of_today_is_among_the_retired() {
     for old in table::retired::KEYS {
         assert!(table::broker_key(old.name).is_none(), "{}", old.name);
     }
+}
+
+/// All source of the broker, but for the table and the tests that stand in it.
+fn source() -> String {
+    let mut text = String::new();
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders: Vec<_> =
+        ["metadata", "broker", "coordinator", "server"].map(|name| crates.join(name).join("src")).into();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("config/table") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+                let file = std::fs::read_to_string(path).unwrap();
+                text += file.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn every_key_that_works_is_read_somewhere() {
+    let source = source();
+    assert!(source.contains("\"log.retention.ms\""));
+    let keys = [table::broker_keys(), table::topic_keys(), table::group_keys()].concat();
+    let idle: Vec<&str> = keys
+        .iter()
+        .filter(|key| matches!(key.effect, Effect::Works) && !source.contains(&format!("\"{}\"", key.name)))
+        .map(|key| key.name)
+        .collect();
+    assert!(idle.is_empty(), "nothing reads {idle:?}: they need a reason for having no effect");
 }

@@ -21,7 +21,8 @@ use crate::replicas::Replicas;
 use crate::telemetry::Telemetry;
 use arc_swap::{ArcSwap, Guard};
 use metadata::config::remarks::remarks_at_run_time;
-use metadata::config::{Layers, TopicConfig, TopicConfigs};
+use metadata::config::table::broker_key;
+use metadata::config::{Layers, TopicConfig, TopicConfigs, Value};
 use metadata::controller::{NewTopic, Refusal};
 use metadata::image::{ConfigResource, Delta, Image};
 use std::collections::HashSet;
@@ -154,6 +155,7 @@ impl Node {
 
     /// Takes in a new state: partitions first, so that whoever sees the state finds them.
     pub fn publish(self: &Arc<Node>, image: Arc<Image>, delta: &Delta) {
+        self.spread_followers(&image);
         let commands = broker::reconcile(&image, delta, self.node_id);
         self.carry_out(image.clone(), commands);
         if delta.configs.iter().any(|resource| {
@@ -170,11 +172,19 @@ impl Node {
 
     /// Takes in the state that the node begins with.
     pub fn publish_all(self: &Arc<Node>, image: Arc<Image>) {
+        self.spread_followers(&image);
         let commands = broker::reconcile_all(&image, self.node_id);
         self.carry_out(image.clone(), commands);
         self.groups.take_up(self, &image);
         self.configure_limits();
         self.remark(&self.image());
+    }
+
+    fn spread_followers(&self, image: &Image) {
+        let fetchers = |layers: &Layers<'_>| layers.value(broker_key("num.replica.fetchers")?);
+        if let Some(Value::Whole(count)) = self.with_layers(image, fetchers) {
+            self.replicas.set_fetchers(usize::try_from(count).unwrap_or(1));
+        }
     }
 
     /// Says once which of the settings made at run time do nothing, and which nobody knows.

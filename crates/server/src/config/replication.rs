@@ -13,8 +13,6 @@ pub struct Replication {
     pub replica_fetch_wait_max_ms: i32,
     pub replica_fetch_min_bytes: i32,
     pub replica_fetch_backoff_ms: i64,
-    /// Connections to each leader.
-    pub num_replica_fetchers: usize,
     /// The listener that brokers use among themselves.
     pub inter_broker_listener: String,
 }
@@ -30,7 +28,6 @@ impl Replication {
             replica_fetch_wait_max_ms: r.int("replica.fetch.wait.max.ms"),
             replica_fetch_min_bytes: r.int("replica.fetch.min.bytes"),
             replica_fetch_backoff_ms: r.whole("replica.fetch.backoff.ms"),
-            num_replica_fetchers: r.size("num.replica.fetchers"),
             inter_broker_listener: listener.unwrap_or_default().to_ascii_uppercase(),
         }
     }

@@ -16,7 +16,7 @@ use isr_changes::IsrChanges;
 use metadata::image::TopicIdPartition;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct ReplicationStats {
 pub struct Replicas {
     pub stats: ReplicationStats,
     isr_changes: IsrChanges,
+    /// `num.replica.fetchers`; 0 before it is known.
+    fetchers: AtomicUsize,
     state: Mutex<State>,
 }
 
@@ -48,6 +50,20 @@ struct State {
     fetching: HashMap<Slot, Arc<Fetching>>,
     /// Where each partition is fetched from.
     followed: HashMap<TopicIdPartition, Slot>,
+}
+
+impl State {
+    /// Where a follower of `leader` fetches: where it does already, or over one of so many connections.
+    fn slot(&self, key: TopicIdPartition, leader: i32, fetchers: usize) -> Slot {
+        match self.followed.get(&key) {
+            Some(was) if was.0 == leader => *was,
+            _ => {
+                let mut hasher = DefaultHasher::new();
+                key.hash(&mut hasher);
+                (leader, hasher.finish() as usize % fetchers.max(1))
+            }
+        }
+    }
 }
 
 /// The name that the cluster's state has for a partition held here.
@@ -66,17 +82,24 @@ impl Replicas {
         tokio::spawn(watch(node.clone()));
     }
 
+    /// How many connections to a leader followers that are new to it are spread over. Those that it has already stay on
+    /// theirs: a partition has one fetch under way at most.
+    pub fn set_fetchers(&self, count: usize) {
+        self.fetchers.store(count, Ordering::Relaxed);
+    }
+
     /// Partitions whose role may have changed: each is fetched from the leader that it follows now, or from none.
     pub fn follow(&self, node: &Arc<Node>, cells: Vec<Arc<Cell>>) {
         if cells.is_empty() {
             return;
         }
         let mut changes: HashMap<Slot, Vec<Change>> = HashMap::new();
+        let fetchers = self.fetchers.load(Ordering::Relaxed);
         let mut state = self.state();
         for cell in cells {
             let key = key(&cell);
             let slot = match cell.lock().role() {
-                replication::Role::Follower { leader, .. } if leader >= 0 => Some((leader, self.spread(node, key))),
+                replication::Role::Follower { leader, .. } if leader >= 0 => Some(state.slot(key, leader, fetchers)),
                 _ => None,
             };
             let was = match slot {
@@ -106,12 +129,6 @@ impl Replicas {
         }
     }
 
-    fn spread(&self, node: &Node, key: TopicIdPartition) -> usize {
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        hasher.finish() as usize % node.config.replication.num_replica_fetchers.max(1)
-    }
-
     /// A leader has a change of its ISR to propose.
     pub fn propose(&self, cell: &Arc<Cell>) {
         self.isr_changes.add(cell);
@@ -134,5 +151,22 @@ async fn watch(node: Arc<Node>) {
                 node.replicas.propose(cell);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn followers_that_are_new_to_a_leader_are_spread_and_the_others_stay() {
+        let key = |partition| TopicIdPartition { topic_id: wire::Uuid::from_u128(7), partition };
+        let mut state = State::default();
+        let spread: HashSet<Slot> = (0..100).map(|partition| state.slot(key(partition), 2, 3)).collect();
+        assert_eq!(spread, HashSet::from([(2, 0), (2, 1), (2, 2)]));
+        state.followed.insert(key(1), (2, 2));
+        assert_eq!(state.slot(key(1), 2, 1), (2, 2));
+        assert_eq!(state.slot(key(1), 4, 1), (4, 0));
     }
 }

@@ -24,7 +24,7 @@ pub(super) const KEYS: &[Key] = &[
     string("replica.selector.class")
         .later("the cluster", "Java class that chooses which replica a consumer reads from."),
     int("num.replica.fetchers").default("1").at_least(1).high().cluster_wide()
-        .works("Connections to each leader that a follower fetches over."),
+        .works("Connections to each leader that followers fetch over; a change counts for those that get a new leader."),
     int("num.replica.alter.log.dirs.threads").high()
         .later("the cluster", "Threads that move replicas between directories."),
     boolean("auto.leader.rebalance.enable").default("true").high()
