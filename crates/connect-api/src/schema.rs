@@ -280,6 +280,13 @@ impl SchemaBuilder {
         builder
     }
 
+    /// A map about whose values nobody knows anything; there is an array and a map of the same kind, too, from `new`.
+    pub fn map_with_unknown_values(keys: SchemaRef) -> SchemaBuilder {
+        let mut builder = SchemaBuilder::new(Type::Map);
+        builder.schema.key_schema = Some(keys);
+        builder
+    }
+
     #[must_use]
     pub fn optional(self) -> SchemaBuilder {
         self.set_optional(true)
@@ -323,6 +330,13 @@ impl SchemaBuilder {
     #[must_use]
     pub fn default(mut self, value: Value) -> SchemaBuilder {
         self.schema.default = Some(value);
+        self
+    }
+
+    /// Takes the default away again.
+    #[must_use]
+    pub fn without_default(mut self) -> SchemaBuilder {
+        self.schema.default = None;
         self
     }
 

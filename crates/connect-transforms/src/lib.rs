@@ -4,18 +4,20 @@
 //!
 //! Reading order: [`register`], `converters`, `transforms`, `predicates`; `json`, `values` and `java` below them.
 
-#![allow(dead_code)]
-
 mod cache;
+mod chain;
 mod converters;
 mod java;
 mod json;
 mod logical;
+mod predicates;
 mod transforms;
+mod values;
 
+pub use chain::Chain;
 pub use converters::{
     BooleanConverter, ByteArrayConverter, DoubleConverter, FloatConverter, IntegerConverter, JsonConverter,
-    LongConverter, ShortConverter, StringConverter,
+    LongConverter, ShortConverter, SimpleHeaderConverter, StringConverter,
 };
 
 use connect_api::Plugins;
@@ -23,4 +25,6 @@ use connect_api::Plugins;
 /// Adds everything that Kafka ships, under Kafka's class names and a version.
 pub fn register(plugins: &mut Plugins, version: &'static str) {
     converters::register(plugins, version);
+    transforms::register(plugins, version);
+    predicates::register(plugins, version);
 }

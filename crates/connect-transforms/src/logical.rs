@@ -64,12 +64,6 @@ pub fn time_from_ms(schema: &Schema, ms: i32) -> Result<i64> {
     }
 }
 
-/// Milliseconds since 1970, which is what an instant is.
-pub fn timestamp(schema: &Schema, ms: i64) -> Result<i64> {
-    named(schema, logical::TIMESTAMP, "Timestamp")?;
-    Ok(ms)
-}
-
 fn named(schema: &Schema, name: &str, what: &str) -> Result<()> {
     match schema.is_logical(name) {
         true => Ok(()),

@@ -4,6 +4,7 @@ mod boolean;
 mod byte_array;
 mod json;
 mod number;
+mod simple_header;
 
 mod string;
 
@@ -14,6 +15,7 @@ pub use byte_array::ByteArrayConverter;
 pub use json::JsonConverter;
 pub use number::{DoubleConverter, FloatConverter, IntegerConverter, LongConverter, ShortConverter};
 
+pub use simple_header::SimpleHeaderConverter;
 pub use string::StringConverter;
 
 /// Adds Kafka's converters, in the order in which Kafka lists them.
@@ -36,6 +38,8 @@ pub fn register(plugins: &mut Plugins, version: &'static str) {
         ShortConverter = "org.apache.kafka.connect.converters.ShortConverter",
         JsonConverter = "org.apache.kafka.connect.json.JsonConverter",
     }
+    let class = "org.apache.kafka.connect.storage.SimpleHeaderConverter";
+    plugins.header_converter(class, version, || Box::new(SimpleHeaderConverter));
     let class = "org.apache.kafka.connect.storage.StringConverter";
     plugins.converter(class, version, || Box::new(StringConverter::default()));
     plugins.header_converter(class, version, || Box::new(StringConverter::default()));

@@ -2,5 +2,7 @@
 
 pub mod base64;
 pub mod calendar;
+pub mod date_format;
 pub mod hash_map;
 pub mod parse;
+pub mod regex;

@@ -14,12 +14,20 @@ impl Json {
 
     /// The nearest number, or an infinity; what is no number is 0.
     pub fn f64(&self) -> f64 {
-        self.number().and_then(|text| text.parse().ok()).unwrap_or(0.0)
+        self.nonzero().and_then(|text| text.parse().ok()).unwrap_or(0.0)
     }
 
     /// The nearest number, or an infinity; what is no number is 0.
     pub fn f32(&self) -> f32 {
-        self.number().and_then(|text| text.parse().ok()).unwrap_or(0.0)
+        self.nonzero().and_then(|text| text.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// A number's text, if it is not zero: zero has no sign here.
+    fn nonzero(&self) -> Option<&str> {
+        let mantissa = |text: &str| {
+            text.bytes().take_while(|b| !b.eq_ignore_ascii_case(&b'e')).any(|b| (b'1'..=b'9').contains(&b))
+        };
+        self.number().filter(|text| mantissa(text))
     }
 
     /// A number's text.
@@ -84,5 +92,7 @@ mod tests {
         assert_eq!(Json::Fraction("1e400".into()).f64(), f64::INFINITY);
         assert_eq!(Json::Fraction("0.1".into()).f32(), 0.1);
         assert_eq!(Json::Bool(true).f64(), 0.0);
+        assert!(Json::Fraction("-0.0e1".into()).f64().is_sign_positive());
+        assert!(Json::Fraction("-1e-400".into()).f64().is_sign_negative());
     }
 }

@@ -62,7 +62,7 @@ fn without_schema(w: &mut Writer, value: &Value, options: Options) -> Result<()>
         // A struct is written by its schema only, and here is none that it could agree with.
         Value::Struct(_) => return Err(Error::data("Mismatching schema.")),
         Value::Decimal(_) | Value::Instant(_) => {
-            return Err(Error::data(format!("Java {} does not have corresponding schema type.", value.class())));
+            return Err(Error::data(format!("Java class {} does not have corresponding schema type.", value.class())));
         }
         _ => primitive(w, value),
     }
