@@ -1,6 +1,8 @@
 //! The table of settings against Apache Kafka 4.3.1's own: names, types, defaults, ranges, update modes, and what its
 //! `ConfigDef` makes of some two thousand values.
 
+#![allow(clippy::unwrap_used)] // clippy sees tests only where they are marked as such, not their helpers
+
 use metadata::config::table;
 use metadata::config::{Effect, Importance, Key, Kind, Update, Valid};
 
