@@ -75,14 +75,22 @@ impl<S: State, Reply> Draft<S, Reply> {
     /// # Panics
     /// When a record does not fit the state it was decided on: that is a bug in the decision.
     pub fn push(&mut self, decision: Decision<S::Record, Reply>) {
-        for record in decision.records {
+        self.write(decision.records);
+        self.replies.push(decision.reply);
+    }
+
+    /// Takes in records that nobody asked for, so that nobody gets a reply.
+    ///
+    /// # Panics
+    /// As [`Draft::push`].
+    pub fn write(&mut self, records: impl IntoIterator<Item = S::Record>) {
+        for record in records {
             let offset = self.next_offset();
             if let Err(error) = self.state.apply(offset, &record, &mut self.change) {
                 panic!("a decided record does not fit the state it was decided on: {error}");
             }
             self.records.push(record);
         }
-        self.replies.push(decision.reply);
     }
 
     pub fn records(&self) -> &[S::Record] {

@@ -38,7 +38,7 @@ impl Copy {
     }
 
     fn open(&self) -> Result<MetadataNode, OpenError> {
-        MetadataNode::open(Arc::new(RealDisk), self.options())?.activate(1_000)
+        common::start(MetadataNode::open(Arc::new(RealDisk), self.options())?)
     }
 }
 

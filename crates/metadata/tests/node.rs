@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::commands::{below, command};
-use common::{CLUSTER, chance, create, directory, heartbeat, registration, run, topic};
+use common::{CLUSTER, chance, create, directory, heartbeat, present, registration, run, start, submit, sync, topic};
 use metadata::controller::{Command, Reply, default_bootstrap_records};
 use metadata::image::{Image, MetadataVersion};
 use metadata::quorum::{
@@ -37,7 +37,7 @@ fn formatted() -> MemDisk {
 }
 
 fn open_with(disk: &MemDisk, options: MetadataOptions) -> MetadataNode {
-    MetadataNode::open(disk.arc(), options).unwrap().activate(1_000).unwrap()
+    start(MetadataNode::open(disk.arc(), options).unwrap()).unwrap()
 }
 
 fn open(disk: &MemDisk) -> MetadataNode {
@@ -78,7 +78,7 @@ fn a_fresh_directory_becomes_a_cluster_with_the_features_of_4_3() {
     let disk = formatted();
     let opened = MetadataNode::open(disk.arc(), options()).unwrap();
     assert!(opened.image().is_empty());
-    let node = opened.activate(1_000).unwrap();
+    let node = start(opened).unwrap();
     assert_eq!(node.image().metadata_version(), MetadataVersion::LATEST);
     assert_eq!(node.epoch(), 1);
     assert_eq!(node.quorum().voters().get(1).unwrap().endpoints[0].port, 9093);
@@ -94,15 +94,17 @@ fn replies_come_only_after_the_sync_and_in_the_order_of_the_commands() {
     let mut node = open(&disk);
     prepare(&mut node);
     let mut random = chance(3);
-    node.submit([create(vec![topic("a", 1, 1)]), create(vec![topic("a", 1, 1)])], 5, &mut random).unwrap();
-    node.submit([Command::Tick], 5, &mut random).unwrap();
+    submit(&mut node, [create(vec![topic("a", 1, 1)]), create(vec![topic("a", 1, 1)])], &mut random).unwrap();
+    submit(&mut node, [Command::Tick], &mut random).unwrap();
     assert_eq!(names(node.image()), ["first"]);
     let request = node.sync_request().unwrap();
     let before = disk.syncs();
-    assert!(node.synced(request.offset() - 1).is_empty());
+    node.synced(request.offset() - 1, &mut present(&mut random)).unwrap();
+    assert!(node.take_output().committed.is_empty());
     request.run().unwrap();
     assert!(disk.syncs() > before);
-    let batches = node.synced(request.offset());
+    node.synced(request.offset(), &mut present(&mut random)).unwrap();
+    let batches = node.take_output().committed;
     let replies: Vec<&Reply> = batches.iter().flat_map(|batch| &batch.replies).collect();
     assert!(matches!(replies[0], Reply::CreateTopics(Ok(results)) if results[0].1.is_ok()));
     assert!(matches!(replies[1], Reply::CreateTopics(Ok(results)) if results[0].1.is_err()));
@@ -123,8 +125,8 @@ fn a_log_cut_anywhere_opens_as_the_batches_that_are_whole() {
     states.push((length(), (**node.image()).clone()));
     for _ in 0..12 {
         let next = command(&node.image().clone(), &mut random);
-        node.submit([next], 1_000, &mut random).unwrap();
-        node.sync().unwrap();
+        submit(&mut node, [next], &mut random).unwrap();
+        sync(&mut node).unwrap();
         states.push((length(), (**node.image()).clone()));
     }
     drop(node);
@@ -168,9 +170,9 @@ fn after_a_power_cut_everything_acknowledged_is_there_and_nothing_is_there_by_ha
         let mut acknowledged = node.end_offset();
         for _ in 0..below(&mut random, 30) {
             let next = command(&node.image().clone(), &mut random);
-            node.submit([next], 1_000, &mut random).unwrap();
+            submit(&mut node, [next], &mut random).unwrap();
             if below(&mut random, 2) == 0 {
-                node.sync().unwrap();
+                sync(&mut node).unwrap();
                 acknowledged = node.end_offset();
             }
         }
@@ -278,8 +280,8 @@ fn a_failing_sync_acknowledges_nothing() {
         error: std::io::ErrorKind::Other,
         torn_bytes: 0,
     });
-    node.submit([create(vec![topic("lost", 1, 1)])], 5, &mut chance(3)).unwrap();
-    assert!(node.sync().is_err());
+    submit(&mut node, [create(vec![topic("lost", 1, 1)])], &mut chance(3)).unwrap();
+    assert!(sync(&mut node).is_err());
     assert_eq!(names(node.image()), ["first"]);
 }
 
@@ -295,8 +297,8 @@ fn a_failing_write_stops_the_node() {
         error: std::io::ErrorKind::StorageFull,
         torn_bytes: 20,
     });
-    assert!(node.submit([create(vec![topic("lost", 1, 1)])], 5, &mut chance(3)).is_err());
-    assert!(node.submit([create(vec![topic("later", 1, 1)])], 5, &mut chance(3)).is_err());
+    assert!(submit(&mut node, [create(vec![topic("lost", 1, 1)])], &mut chance(3)).is_err());
+    assert!(submit(&mut node, [create(vec![topic("later", 1, 1)])], &mut chance(3)).is_err());
     drop(node);
     disk.clear_failures();
     assert_eq!(names(open(&disk).image()), ["first"]);

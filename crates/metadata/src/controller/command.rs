@@ -72,8 +72,6 @@ pub enum Command {
         kraft_version: i16,
         validate_only: bool,
     },
-    /// Records that were decided elsewhere: at activation.
-    Write(Vec<MetadataRecord<'static>>),
     /// Looks for brokers that have not been heard for a session.
     Tick,
 }
@@ -97,7 +95,7 @@ pub enum Reply {
     AlterPartitionReassignments(Vec<ReassignedPartition>),
     AssignReplicasToDirs(Result<AssignedReplicas, Refusal>),
     UpdateFeatures(Result<(), Refusal>),
-    /// BrokerGone, Write and Tick.
+    /// BrokerGone and Tick.
     Done,
 }
 
@@ -119,9 +117,7 @@ impl Controller {
         next_offset: i64,
         now_ms: i64,
     ) -> Self {
-        let mut heartbeats = Heartbeats::new(&image, session_timeout_ms, now_ms);
-        // A broker with this node's id was this node's former process: it is gone.
-        heartbeats.forget(settings.node_id);
+        let heartbeats = Heartbeats::new(&image, session_timeout_ms, now_ms);
         let machine = Machine::new(image, next_offset);
         Controller { cluster_id: cluster_id.to_owned(), settings, machine, heartbeats }
     }
@@ -160,10 +156,11 @@ impl Controller {
         self.machine.submit(draft)
     }
 
-    /// The log went on without the controller (its leader wrote control records): its records go behind them.
-    pub(crate) fn skip_to(&mut self, next_offset: i64) {
-        let image = (**self.machine.published()).clone();
-        self.machine.replace(image, next_offset);
+    /// Takes in records that were decided elsewhere: at activation. No reply comes of them.
+    pub fn write(&mut self, records: Vec<MetadataRecord<'static>>) -> Vec<MetadataRecord<'static>> {
+        let mut draft = self.machine.draft();
+        draft.write(records);
+        self.machine.submit(draft)
     }
 
     /// The log has committed everything below `end_offset`.
@@ -196,7 +193,9 @@ impl Controller {
                 super::alter_configs(image, &context, &resources, validate_only).map(Reply::AlterConfigs)
             }
             Command::RegisterBroker(request) => {
-                let has_session = self.heartbeats.has_session(request.broker_id, now_ms);
+                // A broker with this node's id is in this very process: who had it before was its former one.
+                let has_session = request.broker_id != self.settings.node_id
+                    && self.heartbeats.holds(image, &request, now_ms);
                 let decision = super::register_broker(image, &context, &request, next_offset, has_session);
                 if decision.reply.is_ok() {
                     self.heartbeats.registered(request.broker_id, now_ms);
@@ -240,7 +239,6 @@ impl Controller {
                 super::update_features(image, &context, kraft_version, &updates, validate_only)
                     .map(Reply::UpdateFeatures)
             }
-            Command::Write(records) => Decision::new(records, Reply::Done),
             Command::Tick => {
                 // One at a time: the next decision must see what became of this one's partitions.
                 let stale = self.heartbeats.stale(image, now_ms).next().and_then(|id| image.cluster.broker(id));

@@ -9,7 +9,7 @@ use super::brokers::{
     begin_controlled_shutdown, check_broker_epoch, directories_cordoned, directories_offline, fence_broker,
     unfence_broker,
 };
-use super::{Context, Decision, Refusal};
+use super::{BrokerRegistration, Context, Decision, Refusal};
 use crate::image::Image;
 
 /// A broker says that it lives (BrokerHeartbeat).
@@ -39,8 +39,10 @@ pub struct HeartbeatReply {
 
 #[derive(Clone, Debug)]
 struct Seen {
-    /// When the broker was heard last.
+    /// When the broker was heard last, or this controller began.
     at_ms: i64,
+    /// Whether this controller heard it at all.
+    heard: bool,
     metadata_offset: i64,
     /// The end of the records that moved its leaderships: when the others have applied them, it may go.
     controlled_shutdown_offset: Option<i64>,
@@ -68,7 +70,19 @@ impl Heartbeats {
         for broker in image.cluster.brokers().filter(|broker| !broker.fenced) {
             heartbeats.touch(broker.id, -1, now_ms);
         }
+        for seen in heartbeats.brokers.values_mut() {
+            seen.heard = false;
+        }
         heartbeats
+    }
+
+    /// Whether a living process holds the id that another one asks for. A process that this controller never heard, and
+    /// whose addresses the other one has bound, is gone: all of them were killed and come back together.
+    pub fn holds(&self, image: &Image, request: &BrokerRegistration, now_ms: i64) -> bool {
+        let Some(seen) = self.brokers.get(&request.broker_id) else { return false };
+        let same_addresses =
+            image.cluster.broker(request.broker_id).is_some_and(|broker| broker.endpoints == request.endpoints);
+        self.has_session(request.broker_id, now_ms) && (seen.heard || !same_addresses)
     }
 
     /// A broker of this id was heard within its session.
@@ -181,10 +195,12 @@ impl Heartbeats {
     fn touch(&mut self, broker: i32, metadata_offset: i64, now_ms: i64) {
         let seen = self.brokers.entry(broker).or_insert(Seen {
             at_ms: now_ms,
+            heard: true,
             metadata_offset,
             controlled_shutdown_offset: None,
         });
         seen.at_ms = now_ms;
+        seen.heard = true;
         seen.metadata_offset = metadata_offset;
     }
 }

@@ -112,7 +112,7 @@ impl<F: FnMut() -> u64> Random for F {
 
 impl dyn Random + '_ {
     /// Below `bound`; 0 when the bound is 0.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         // The bias of the remainder is beneath notice for a few thousand brokers.
         self.next_u64().checked_rem(bound as u64).unwrap_or(0) as usize
     }

@@ -41,6 +41,27 @@ impl Delta {
         *self == Delta::default()
     }
 
+    /// From one image to another that did not come about by records: everything may have changed.
+    pub fn between(before: &Image, after: &Image) -> Delta {
+        let mut delta = Delta::default();
+        for topic in after.topics.iter() {
+            let created = before.topics.get(topic.id).is_none();
+            delta.topics.insert(topic.id, TopicDelta { created, partitions: topic.partitions.keys().copied().collect() });
+        }
+        for topic in before.topics.iter().filter(|topic| after.topics.get(topic.id).is_none()) {
+            delta.removed_topics.insert(topic.id, topic.clone());
+        }
+        for image in [before, after] {
+            delta.configs.extend(image.configs.iter().map(|(resource, _)| resource.clone()));
+            delta.brokers.extend(image.cluster.brokers().map(|broker| broker.id));
+            delta.controllers.extend(image.cluster.controllers().map(|controller| controller.id));
+            delta.features.extend(image.features.iter().map(|(name, _)| name.to_owned()));
+        }
+        delta.producer_ids = before.next_producer_id != after.next_producer_id;
+        delta.security = true;
+        delta
+    }
+
     /// Adds what came after this delta.
     pub fn merge(&mut self, later: Delta) {
         for (id, topic) in later.removed_topics {

@@ -49,8 +49,13 @@ impl From<Fault> for OpenError {
 /// What a metadata log says.
 #[derive(Clone, Debug)]
 pub struct Loaded {
+    /// All that is there, whether it is committed or not.
     pub image: Image,
+    /// What is committed for certain: the snapshot.
+    pub snapshot_image: Image,
     pub quorum: QuorumRecords,
+    /// The quorum's records as they became in the course of the log, with the offset from which each is true.
+    pub quorum_history: Vec<(i64, QuorumRecords)>,
     pub election: Option<Election>,
     /// The snapshot that the image began with.
     pub snapshot: Option<SnapshotId>,
@@ -81,7 +86,9 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Loaded, OpenError> {
     };
     let mut loaded = Loaded {
         image: Image::default(),
+        snapshot_image: Image::default(),
         quorum: QuorumRecords::default(),
+        quorum_history: Vec::new(),
         election,
         snapshot: latest,
         end_offset: 0,
@@ -94,6 +101,8 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Loaded, OpenError> {
         let bytes = snapshot::read(disk, dir, id).map_err(fault("read the snapshot in"))?;
         loaded.apply_snapshot(id, &bytes).map_err(|reason| refused(&dir.join(id.file_name()), &reason))?;
     }
+    loaded.snapshot_image = loaded.image.clone();
+    loaded.quorum_history.push((loaded.end_offset, loaded.quorum.clone()));
     let segments = segments(disk, dir).map_err(fault("list the segments in"))?;
     for (index, (base_offset, path)) in segments.iter().enumerate() {
         let next = segments.get(index + 1).map(|(base_offset, _)| *base_offset);
@@ -168,13 +177,17 @@ impl Loaded {
             }
             let from = self.end_offset;
             let (image, quorum) = (&mut self.image, &mut self.quorum);
-            let voters_not_in_log = &mut self.voters_not_in_log;
+            let (voters_not_in_log, history) = (&mut self.voters_not_in_log, &mut self.quorum_history);
             visit(&batch, &mut |offset, content| match content {
                 _ if offset < from => Ok(()),
                 Content::Control(control) => {
                     *voters_not_in_log &= !matches!(control, ControlRecord::KRaftVoters(_));
                     image.offset = offset;
-                    quorum.apply(&control)
+                    quorum.apply(&control)?;
+                    if history.last().is_none_or(|(_, last)| last != quorum) {
+                        history.push((offset, quorum.clone()));
+                    }
+                    Ok(())
                 }
                 Content::Data(record) => replay(image, offset, &record, &mut delta),
             })?;
@@ -187,20 +200,25 @@ impl Loaded {
     }
 
     /// The voters that count: those of the log, or where they are static those of the configuration, or else of the file
-    /// that remembers the last election.
+    /// that remembers the last election. A node that only observes (`votes` is false) need not know any.
     ///
     /// # Errors
-    /// This node is not a voter, or not the only one.
+    /// This node shall vote and is not a voter.
     pub fn voters(
         &self,
         node_id: i32,
         directory_id: Uuid,
+        votes: bool,
         configured: Option<&VoterSet>,
     ) -> Result<VoterSet, OpenError> {
         let voters = match self.quorum.kraft_version {
             KRaftVersion::Dynamic => self.quorum.voters.clone(),
+            KRaftVersion::Static if !votes => configured.cloned().unwrap_or_default(),
             KRaftVersion::Static => self.static_voters(node_id, configured)?,
         };
+        if !votes {
+            return Ok(voters);
+        }
         let ids: Vec<i32> = voters.iter().map(|voter| voter.id).collect();
         let refuse = |reason: String| Err(OpenError::Refused(reason));
         let Some(me) = voters.get(node_id) else {
@@ -213,11 +231,6 @@ impl Loaded {
                 "voter {node_id} votes with the log directory {}, and this one is {directory_id}: a copy or a \
                  replacement of a voter's directory must be added as a new voter",
                 me.directory_id
-            ));
-        }
-        if voters.len() > 1 {
-            return refuse(format!(
-                "the metadata log has the voters {ids:?}; quorums of several voters are not served yet"
             ));
         }
         Ok(voters)

@@ -4,17 +4,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use storage::{Disk, Fault, Log, LogConfig, OpenMode, RemoveRequest, SyncRequest};
-use wire::Uuid;
+use storage::{Disk, Fault, Log, LogConfig, OpenMode, ReadError, RemoveRequest, SyncRequest};
+use wire::records::batches;
+use wire::{ErrorCode, Uuid};
 use wire::control::{ControlRecord, control_batch};
 use wire::messages::MetadataRecord;
 
 use super::batches::data_batches;
 use super::election::{self, Election};
 use super::load::{Loaded, OpenError};
+use super::messages::LogEnd;
 use super::snapshot::{self, SnapshotId};
 use super::voters::KRaftVersion;
 use crate::image::MetadataVersion;
+
+/// What a leader finds when it compares a replica's log with its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// The replica's log is a beginning of this one.
+    Same,
+    /// It is not beyond the end that is given, or earlier.
+    Diverging(LogEnd),
+    /// What it lacks is only in a snapshot.
+    Snapshot(SnapshotId),
+}
 
 /// The topic id of the metadata log.
 const TOPIC_ID: Uuid = Uuid::ONE;
@@ -53,7 +66,12 @@ impl MetadataLog {
         let mut log = if exists {
             Log::open(disk.clone(), dir, config, Some(TOPIC_ID), mode, now_ms)?.0
         } else {
-            Log::create(disk.clone(), dir, config, Some(TOPIC_ID), mode, now_ms)?
+            let log = Log::create(disk.clone(), dir, config, Some(TOPIC_ID), mode, now_ms)?;
+            // What is acknowledged from now on must not go with the name of its directory.
+            if let Some(log_dir) = dir.parent() {
+                disk.sync_dir(log_dir).map_err(fault("make durable"))?;
+            }
+            log
         };
         if let Some(damage) = log.damage().first() {
             return Err(OpenError::Refused(format!(
@@ -160,6 +178,103 @@ impl MetadataLog {
         }
         let bytes = data_batches(records, metadata_version, self.end_offset(), epoch, now_ms);
         self.append_batches(&bytes, now_ms)
+    }
+
+    /// Appends whole batches that the leader sent. Not durable yet.
+    ///
+    /// # Errors
+    /// The disk's, in the outer result. The inner one says that the bytes are not what a leader may send: damaged, or not
+    /// at the log's end. Nothing behind the wrong batch is taken then.
+    pub fn append_from_leader(&mut self, bytes: &[u8], now_ms: i64) -> Result<Result<(), ErrorCode>, Fault> {
+        let before = self.end_offset();
+        if batches(bytes).next().is_some_and(|batch| batch.is_ok_and(|batch| batch.base_offset() != before)) {
+            return Ok(Err(ErrorCode::OffsetOutOfRange));
+        }
+        let taken = self.log.append_as_follower(bytes, now_ms)?;
+        self.last_timestamp_ms = now_ms;
+        self.bytes_after_snapshot += bytes.len() as u64;
+        Ok(taken.map(drop))
+    }
+
+    /// Records from `from` on, as whole batches where the first fits, up to the log's end.
+    pub fn read(&self, from: i64, max_bytes: u32, upto: i64) -> Result<Vec<u8>, Fault> {
+        match self.log.read_bytes(from, max_bytes, upto) {
+            Ok(bytes) => Ok(bytes),
+            Err(ReadError::Fault(fault)) => Err(fault),
+            Err(error) => Err(Fault::new("read", &self.dir, &io::Error::new(io::ErrorKind::InvalidData, error.to_string()))),
+        }
+    }
+
+    /// Where this log and that of a replica which ends at `offset`, its last record being of `epoch`, part.
+    pub fn compare(&self, offset: i64, epoch: i32) -> Comparison {
+        if self.start_offset() == 0 && offset == 0 && epoch == 0 {
+            return Comparison::Same;
+        }
+        if let Some(oldest) = self.snapshots.iter().find(|id| id.end_offset >= self.start_offset())
+            && self.start_offset() > 0
+        {
+            let starts_elsewhere = offset == self.start_offset() && epoch != oldest.epoch;
+            if offset < self.start_offset() || starts_elsewhere || epoch < oldest.epoch {
+                // There is at least the one that was just found.
+                return self.snapshots.last().map_or(Comparison::Same, |latest| Comparison::Snapshot(*latest));
+            }
+        }
+        let end = self.end_of(epoch);
+        if end.epoch == epoch && offset <= end.offset { Comparison::Same } else { Comparison::Diverging(end) }
+    }
+
+    /// Where the records of `epoch` end here, or those of the latest epoch before it.
+    fn end_of(&self, epoch: i32) -> LogEnd {
+        if epoch >= self.last_epoch() {
+            return LogEnd { epoch: self.last_epoch(), offset: self.end_offset() };
+        }
+        match self.log.epoch_end_offset(epoch) {
+            (found, offset) if found >= 0 && offset >= 0 => LogEnd { epoch: found, offset },
+            // Nothing so old is in the log itself.
+            _ => LogEnd { epoch: self.epoch_before(self.start_offset()), offset: self.start_offset() },
+        }
+    }
+
+    /// The epoch of the last record.
+    pub fn last_epoch(&self) -> i32 {
+        self.epoch_before(self.end_offset())
+    }
+
+    /// Where the log ends.
+    pub fn end(&self) -> LogEnd {
+        LogEnd { epoch: self.last_epoch(), offset: self.end_offset() }
+    }
+
+    /// Where the log is to be cut so that it may agree with a leader's that says `diverging`.
+    pub fn cut_for(&self, diverging: LogEnd) -> i64 {
+        let own = self.end_of(diverging.epoch);
+        if own.epoch == diverging.epoch { own.offset.min(diverging.offset) } else { own.offset }
+    }
+
+    /// Drops everything from `offset` on; durable on return.
+    pub fn truncate_to(&mut self, offset: i64) -> Result<(), Fault> {
+        self.log.truncate_to(offset)
+    }
+
+    /// Puts a snapshot from the leader in the place of everything that is here; durable on return.
+    pub fn install(&mut self, id: SnapshotId, bytes: &[u8]) -> Result<(), Fault> {
+        snapshot::write(&*self.disk, &self.dir, id, bytes)
+            .map_err(|error| Fault::new("write a snapshot in", &self.dir, &error))?;
+        self.log.truncate_fully_and_start_at(id.end_offset)?;
+        self.snapshots.retain(|one| *one < id);
+        self.snapshots.push(id);
+        self.bytes_after_snapshot = 0;
+        Ok(())
+    }
+
+    /// A part of a snapshot, and the size of the whole; `None` when there is no such snapshot.
+    pub fn read_snapshot(&self, id: SnapshotId, position: u64, max_bytes: u32) -> Result<Option<(Vec<u8>, u64)>, Fault> {
+        if !self.snapshots.contains(&id) {
+            return Ok(None);
+        }
+        snapshot::read_part(&*self.disk, &self.dir, id, position, max_bytes)
+            .map(Some)
+            .map_err(|error| Fault::new("read a snapshot in", &self.dir, &error))
     }
 
     fn append_batches(&mut self, bytes: &[u8], now_ms: i64) -> Result<(), Fault> {

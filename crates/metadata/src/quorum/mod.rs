@@ -10,8 +10,10 @@ mod batches;
 mod election;
 mod format;
 mod json;
+mod leadership;
 mod load;
 mod log;
+mod messages;
 mod node;
 mod snapshot;
 mod state;
@@ -21,12 +23,17 @@ pub use batches::{Content, data_batches, encode as encode_record, version_of};
 pub use election::Election;
 pub use format::{Format, format};
 pub use load::{Loaded, OpenError, load};
+pub use leadership::{Leadership, Progress};
 pub use log::MetadataLog;
-pub use node::{MetadataNode, MetadataOptions, Opened};
+pub use messages::{
+    BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, FetchedContent, Known, LogEnd, Outgoing, ReplicaKey, SnapshotPiece,
+    SnapshotRequest, VoteReply, VoteRequest,
+};
+pub use node::{MetadataNode, MetadataOptions, NextFetch, Opened, Output, Present};
 pub use snapshot::{
     BOOTSTRAP_FILE, SnapshotId, SnapshotJob, decode_snapshot, encode_snapshot, read_bootstrap, write_bootstrap,
 };
-pub use state::{Effect, Quorum};
+pub use state::{Effect, Quorum, Timeouts};
 pub use voters::{KRaftVersion, QuorumRecords, Voter, VoterEndpoint, VoterSet};
 
 /// The directory of the metadata log, within a log dir.

@@ -1,11 +1,14 @@
-//! The active controller with its log: what a server's metadata thread drives.
+//! A node's replica of the metadata log with what it adds up to: what a server's metadata thread drives. It votes, leads
+//! and decides, or follows and applies; which of these, [`Quorum`] says.
 //!
 //! ```text
 //! MetadataNode::open        reads only, may refuse
-//!   .activate               elects, writes the epoch's first records, syncs
-//! loop: submit(commands)    decides them together, appends their records
-//!       sync_request().run  on whichever thread may wait
-//!       synced(offset)      commits: states, changes and replies to publish and send
+//!   .start                  a sole voter leads at once: elects itself, writes the epoch's first records, syncs
+//! loop: what came in        vote, begin_epoch, end_epoch, fetch; vote_answered, fetch_answered, ...; tick
+//!       submit(commands)    decides them together, appends their records; only while this node leads
+//!       sync                what was appended is on the disk now: that may commit it
+//!       take_output         messages to send, states to publish, replies to give
+//!       next_fetch          what to ask the leader for next
 //!       snapshot_due        a job for another thread; then snapshot_written
 //! ```
 
@@ -13,20 +16,34 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use storage::{Disk, Fault, FdBudget, LogConfig, OpenMode, RemoveRequest, Shutdown, SyncRequest};
-use wire::Uuid;
+use wire::control::ControlRecord;
 use wire::messages::MetadataRecord;
+use wire::records::batches;
+use wire::{ErrorCode, Uuid};
 
 use super::METADATA_DIR;
+use super::batches::{Content, visit};
 use super::load::{Loaded, OpenError, load};
-use super::log::MetadataLog;
-use super::snapshot::{SnapshotId, SnapshotJob, read_bootstrap};
-use super::state::{Effect, Quorum};
-use super::voters::VoterSet;
+use super::log::{Comparison, MetadataLog};
+use super::messages::{
+    BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, FetchedContent, Known, Outgoing, ReplicaKey, SnapshotPiece,
+    SnapshotRequest, VoteReply, VoteRequest,
+};
+use super::snapshot::{SnapshotId, SnapshotJob, decode_snapshot, read_bootstrap};
+use super::state::{Beginning, Effect, Moment, Quorum, Timeouts};
+use super::voters::{QuorumRecords, VoterSet};
 use crate::controller::{
     Command, Context, Controller, NodeSettings, Random, Reply, activation_records, default_bootstrap_records,
 };
-use crate::image::Image;
+use crate::image::{Delta, Image};
 use crate::machine::Committed;
+
+/// As much of the log is applied in one go, in bytes.
+const APPLY_BYTES: u32 = 1 << 20;
+/// A fetch asks for as much at most, in bytes.
+const FETCH_BYTES: u32 = 8 << 20;
+/// A snapshot larger than this, in bytes, is none.
+const SNAPSHOT_BYTES_MAX: u64 = 8 << 30;
 
 /// What a node knows about itself and its metadata log before it opens it.
 #[derive(Clone, Debug)]
@@ -37,8 +54,11 @@ pub struct MetadataOptions {
     pub node_id: i32,
     /// `directory.id` of the log dir.
     pub directory_id: Uuid,
+    /// Whether this node has the controller role: others only observe.
+    pub votes: bool,
     /// `controller.quorum.voters`, when it is configured.
     pub static_voters: Option<VoterSet>,
+    pub timeouts: Timeouts,
     pub settings: NodeSettings,
     /// `broker.session.timeout.ms`
     pub session_timeout_ms: i64,
@@ -65,7 +85,9 @@ impl MetadataOptions {
             cluster_id,
             node_id,
             directory_id,
+            votes: true,
             static_voters: None,
+            timeouts: Timeouts::default(),
             settings: NodeSettings { node_id, ..NodeSettings::default() },
             session_timeout_ms: 9_000,
             shutdown: Shutdown::default(),
@@ -79,6 +101,15 @@ impl MetadataOptions {
     }
 }
 
+/// The present and chance, as the shell has them.
+pub struct Present<'a> {
+    /// ms since 1970, for the timestamps of records.
+    pub wall_ms: i64,
+    /// ms on a clock that never goes back, for timeouts and sessions.
+    pub steady_ms: i64,
+    pub random: &'a mut dyn Random,
+}
+
 /// A metadata log that was read and can be served, and that nothing has written to yet.
 pub struct Opened {
     disk: Arc<dyn Disk>,
@@ -89,13 +120,23 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// What the log says; empty before the first activation.
+    /// What the log says, committed or not; empty before the first activation.
     pub fn image(&self) -> &Image {
         &self.loaded.image
     }
 
-    /// Becomes the active controller. Everything that this writes is durable on return.
-    pub fn activate(self, now_ms: i64) -> Result<MetadataNode, OpenError> {
+    pub fn voters(&self) -> &VoterSet {
+        &self.voters
+    }
+
+    /// Whether this node is the quorum: then it leads as soon as it starts.
+    pub fn is_alone(&self) -> bool {
+        self.options.votes && self.voters.len() == 1
+    }
+
+    /// Takes its place in the quorum. A sole voter is the active controller on return, with everything durable.
+    pub fn start(self, present: &mut Present<'_>) -> Result<MetadataNode, OpenError> {
+        let is_alone = self.is_alone();
         let Opened { disk, options, loaded, voters, bootstrap } = self;
         let dir = options.log_dir.join(METADATA_DIR);
         let config = LogConfig {
@@ -112,36 +153,91 @@ impl Opened {
             fds: options.fds.clone(),
             ..OpenMode::default()
         };
-        let log = MetadataLog::open(disk, &dir, Arc::new(config), mode, &loaded, now_ms)?;
-        let quorum = Quorum::new(
-            options.node_id,
-            options.directory_id,
+        let log = MetadataLog::open(disk, &dir, Arc::new(config), mode, &loaded, present.wall_ms)?;
+        let snapshot_end = loaded.snapshot.map_or(0, |id| id.end_offset);
+        // What a sole voter has on its disk, it has committed.
+        let (image, next) =
+            if is_alone { (loaded.image, loaded.end_offset) } else { (loaded.snapshot_image, snapshot_end) };
+        let beginning = Beginning {
+            me: ReplicaKey { id: options.node_id, directory_id: options.directory_id },
+            timeouts: options.timeouts,
             voters,
-            loaded.quorum.clone(),
-            loaded.voters_not_in_log,
-            loaded.election.clone(),
-            loaded.last_epoch,
-        );
-        let controller = Controller::new(
-            &options.cluster_id,
-            options.settings.clone(),
-            options.session_timeout_ms,
-            loaded.image,
-            loaded.end_offset,
-            now_ms,
-        );
-        let mut node = MetadataNode { options, quorum, log, controller, last_snapshot_ms: now_ms, snapshotting: None };
-        node.lead(&bootstrap, now_ms)?;
+            records: loaded.quorum,
+            voters_not_in_log: loaded.voters_not_in_log,
+            election: loaded.election,
+            committed: snapshot_end,
+        };
+        let mut moment = Moment { now: present.steady_ms, end: log.end(), random: &mut *present.random };
+        let mut quorum = Quorum::new(beginning, &mut moment);
+        let effects = if is_alone { quorum.lead_alone(&mut moment) } else { Vec::new() };
+        let mut node = MetadataNode {
+            quorum,
+            log,
+            quorum_history: loaded.quorum_history,
+            bootstrap,
+            state: State::Standby(Standby { published: Arc::new(image), next, unpublished: None }),
+            output: Output::default(),
+            download: None,
+            last_snapshot_ms: present.wall_ms,
+            snapshotting: None,
+            options,
+        };
+        node.carry_out(effects, present)?;
+        node.sync(present)?;
         Ok(node)
     }
 }
 
-/// The active controller and its log.
+/// What is to be done outside, in this order: send, then publish and reply, then look whether the leadership was lost.
+#[derive(Default)]
+pub struct Output {
+    pub messages: Vec<(ReplicaKey, Outgoing)>,
+    /// Each element is a batch of records with the state after it, what it changed, and the replies that may go now, one for
+    /// each command in the order in which they were submitted.
+    pub committed: Vec<Committed<Image, Reply>>,
+    /// This node decides no more: commands that got no reply get none, and what became of them is not known.
+    pub deposed: bool,
+}
+
+enum State {
+    Standby(Standby),
+    Active(Controller),
+}
+
+/// A node that applies what others decide.
+struct Standby {
+    published: Arc<Image>,
+    /// Everything before is applied.
+    next: i64,
+    /// The image in the middle of a transaction, with what changed since the one that is published.
+    unpublished: Option<(Image, Delta)>,
+}
+
+/// A snapshot that is being fetched.
+struct Download {
+    id: SnapshotId,
+    bytes: Vec<u8>,
+}
+
+/// What to ask another node for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextFetch {
+    Records(FetchRequest),
+    Snapshot(SnapshotRequest),
+}
+
+/// See the module.
 pub struct MetadataNode {
     options: MetadataOptions,
     quorum: Quorum,
     log: MetadataLog,
-    controller: Controller,
+    /// As [`Loaded::quorum_history`], for when the log is cut.
+    quorum_history: Vec<(i64, QuorumRecords)>,
+    /// What an empty log begins with.
+    bootstrap: Vec<MetadataRecord<'static>>,
+    state: State,
+    output: Output,
+    download: Option<Download>,
     last_snapshot_ms: i64,
     /// The snapshot that is being written, and where the counter of bytes stood when it began.
     snapshotting: Option<(SnapshotId, u64)>,
@@ -151,7 +247,8 @@ impl MetadataNode {
     /// Reads the metadata log and checks that it is for this program and this node. Writes nothing.
     pub fn open(disk: Arc<dyn Disk>, options: MetadataOptions) -> Result<Opened, OpenError> {
         let loaded = load(&*disk, &options.log_dir.join(METADATA_DIR))?;
-        let voters = loaded.voters(options.node_id, options.directory_id, options.static_voters.as_ref())?;
+        let (id, directory_id) = (options.node_id, options.directory_id);
+        let voters = loaded.voters(id, directory_id, options.votes, options.static_voters.as_ref())?;
         let bootstrap = match read_bootstrap(&*disk, &options.log_dir) {
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 return Err(OpenError::Refused(error.to_string()));
@@ -162,34 +259,24 @@ impl MetadataNode {
         Ok(Opened { disk, options, loaded, voters, bootstrap })
     }
 
-    fn lead(&mut self, bootstrap: &[MetadataRecord<'static>], now_ms: i64) -> Result<(), Fault> {
-        let mut effects: std::collections::VecDeque<Effect> = self.quorum.stand().into();
-        while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::Persist(election) => {
-                    self.log.persist(&election, self.quorum.kraft_version())?;
-                    effects.extend(self.quorum.persisted(election));
-                }
-                Effect::AppendControl { epoch, records } => {
-                    let offset = self.log.append_control(&records, epoch, now_ms)?;
-                    self.quorum.leading_from(offset);
-                }
-            }
-        }
-        let context = Context { cluster_id: &self.options.cluster_id, settings: &self.options.settings };
-        let records = activation_records(self.controller.image(), &context, bootstrap);
-        self.controller.skip_to(self.log.end_offset());
-        self.append([Command::Write(records)], now_ms, &mut || 0)?;
-        self.sync().map(drop)
-    }
-
     /// What is committed.
     pub fn image(&self) -> &Arc<Image> {
-        self.controller.image()
+        match &self.state {
+            State::Standby(standby) => &standby.published,
+            State::Active(controller) => controller.image(),
+        }
     }
 
-    pub fn controller(&self) -> &Controller {
-        &self.controller
+    /// The active controller, while this node is it.
+    pub fn controller(&self) -> Option<&Controller> {
+        match &self.state {
+            State::Active(controller) => Some(controller),
+            State::Standby(_) => None,
+        }
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.controller().is_some()
     }
 
     pub fn quorum(&self) -> &Quorum {
@@ -200,60 +287,479 @@ impl MetadataNode {
         &self.log
     }
 
-    /// The leader's epoch.
+    /// The epoch that this node is in.
     pub fn epoch(&self) -> i32 {
         self.quorum.epoch()
-    }
-
-    /// Decides commands together and appends what they decided. The replies come out of [`MetadataNode::synced`], one for
-    /// each command in order, once their records are on the disk.
-    ///
-    /// # Errors
-    /// The disk's: then nothing more is decided or answered, and the node must stop.
-    pub fn submit(
-        &mut self,
-        commands: impl IntoIterator<Item = Command>,
-        now_ms: i64,
-        random: &mut dyn Random,
-    ) -> Result<(), Fault> {
-        self.append(commands, now_ms, random)
-    }
-
-    fn append(
-        &mut self,
-        commands: impl IntoIterator<Item = Command>,
-        now_ms: i64,
-        random: &mut dyn Random,
-    ) -> Result<(), Fault> {
-        let version = self.controller.image().metadata_version();
-        let records = self.controller.submit(commands, now_ms, random);
-        self.log.append(&records, version, self.quorum.epoch(), now_ms)
-    }
-
-    /// What must be synced before the commands that were submitted count; `None` when nothing is (then
-    /// [`MetadataNode::synced`] with [`MetadataNode::end_offset`] releases commands that wrote nothing).
-    pub fn sync_request(&mut self) -> Option<SyncRequest> {
-        self.log.sync_request()
     }
 
     pub fn end_offset(&self) -> i64 {
         self.log.end_offset()
     }
 
-    /// Everything below `offset` is on the disk: commits it. Each element is a batch of commands with the state after it,
-    /// what it changed, and its replies.
-    pub fn synced(&mut self, offset: i64) -> Vec<Committed<Image, Reply>> {
-        self.log.synced(offset);
-        self.quorum.synced(self.options.node_id, offset);
-        self.controller.committed(self.quorum.high_watermark())
+    /// What has come of everything since the last call.
+    pub fn take_output(&mut self) -> Output {
+        std::mem::take(&mut self.output)
     }
 
-    /// Syncs here and now, and commits.
-    pub fn sync(&mut self) -> Result<Vec<Committed<Image, Reply>>, Fault> {
+    /// When [`MetadataNode::tick`] has something to do, in `steady_ms`.
+    pub fn wakes_at(&self) -> i64 {
+        self.quorum.wakes_at()
+    }
+
+    /// Decides commands together and appends what they decided. The replies come out with the output, one for each command in
+    /// order, once their records are on the disks of a majority. `false` when this node is not the active controller: then
+    /// nothing was decided.
+    ///
+    /// # Errors
+    /// The disk's: then nothing more is decided or answered, and the node must stop.
+    pub fn submit(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+        present: &mut Present<'_>,
+    ) -> Result<bool, Fault> {
+        let State::Active(controller) = &mut self.state else { return Ok(false) };
+        let version = controller.image().metadata_version();
+        let records = controller.submit(commands, present.steady_ms, present.random);
+        self.log.append(&records, version, self.quorum.epoch(), present.wall_ms)?;
+        Ok(true)
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
+        let effects = self.quorum.tick(&mut moment(&self.log, present));
+        self.carry_out(effects, present)
+    }
+
+    /// Vote.
+    pub fn vote(&mut self, request: &VoteRequest, present: &mut Present<'_>) -> Result<VoteReply, Fault> {
+        let (reply, effects) = self.quorum.vote(request, &mut moment(&self.log, present));
+        self.carry_out(effects, present)?;
+        Ok(reply)
+    }
+
+    /// The answer to a Vote of this node.
+    pub fn vote_answered(
+        &mut self,
+        from: i32,
+        asked: &VoteRequest,
+        reply: &VoteReply,
+        present: &mut Present<'_>,
+    ) -> Result<(), Fault> {
+        let effects = self.quorum.vote_answered(from, asked, reply, &mut moment(&self.log, present));
+        self.carry_out(effects, present)
+    }
+
+    /// BeginQuorumEpoch.
+    pub fn begin_epoch(&mut self, request: &BeginEpoch, present: &mut Present<'_>) -> Result<Known, Fault> {
+        let (known, effects) = self.quorum.begin_epoch(request, &mut moment(&self.log, present));
+        self.carry_out(effects, present)?;
+        Ok(known)
+    }
+
+    /// EndQuorumEpoch.
+    pub fn end_epoch(&mut self, request: &EndEpoch, present: &mut Present<'_>) -> Result<Known, Fault> {
+        let (known, effects) = self.quorum.end_epoch(request, &mut moment(&self.log, present));
+        self.carry_out(effects, present)?;
+        Ok(known)
+    }
+
+    /// Another node says who leads.
+    pub fn heard(&mut self, known: &Known, present: &mut Present<'_>) -> Result<(), Fault> {
+        let effects = self.quorum.heard(known, &mut moment(&self.log, present));
+        self.carry_out(effects, present)
+    }
+
+    /// The leader's process has ended, as its system said: nobody listens any more where it did.
+    pub fn leader_ended(&mut self, leader: i32, present: &mut Present<'_>) -> Result<(), Fault> {
+        self.quorum.leader_ended(leader, &mut moment(&self.log, present));
+        self.tick(present)
+    }
+
+    /// Fetch, from another replica. `None` while there is nothing new for it: then it should be asked again when something
+    /// was appended or committed, and answered by [`MetadataNode::nothing_new`] when its patience ends.
+    pub fn fetch(&mut self, request: &FetchRequest, present: &mut Present<'_>) -> Result<Option<Fetched>, Fault> {
+        if let Some(refused) = self.refuses(request.current_epoch) {
+            return Ok(Some(self.fetched(refused, FetchedContent::Records(Vec::new()))));
+        }
+        let none = self.quorum.known(ErrorCode::None);
+        match self.log.compare(request.offset, request.last_epoch) {
+            Comparison::Diverging(end) => return Ok(Some(self.fetched(none, FetchedContent::Diverging(end)))),
+            Comparison::Snapshot(id) => return Ok(Some(self.fetched(none, FetchedContent::Snapshot(id)))),
+            Comparison::Same => {}
+        }
+        if self.quorum.fetched(request.replica, request.offset, &moment(&self.log, present)) {
+            self.settle(present)?;
+        }
+        let end = self.log.end_offset();
+        if request.offset >= end && self.quorum.high_watermark() <= request.high_watermark {
+            return Ok(None);
+        }
+        let bytes = match request.offset < end {
+            true => self.log.read(request.offset, request.max_bytes.min(FETCH_BYTES), end)?,
+            false => Vec::new(),
+        };
+        Ok(Some(self.fetched(none, FetchedContent::Records(bytes))))
+    }
+
+    /// The answer to a fetch that waited in vain.
+    pub fn nothing_new(&self) -> Fetched {
+        let error = if self.quorum.is_leader() { ErrorCode::None } else { ErrorCode::NotLeaderOrFollower };
+        self.fetched(self.quorum.known(error), FetchedContent::Records(Vec::new()))
+    }
+
+    /// FetchSnapshot.
+    pub fn fetch_snapshot(&mut self, request: &SnapshotRequest, present: &mut Present<'_>) -> Result<SnapshotPiece, Fault> {
+        let piece = |known: Known, size: u64, bytes: Vec<u8>| SnapshotPiece {
+            known,
+            id: request.id,
+            size,
+            position: request.position,
+            bytes,
+        };
+        if let Some(refused) = self.refuses(request.current_epoch) {
+            return Ok(piece(refused, 0, Vec::new()));
+        }
+        // Whoever fetches a snapshot is alive, although its log does not grow.
+        self.quorum.fetched(request.replica, -1, &moment(&self.log, present));
+        let max_bytes = request.max_bytes.min(FETCH_BYTES);
+        Ok(match self.log.read_snapshot(request.id, request.position, max_bytes)? {
+            None => piece(self.quorum.known(ErrorCode::SnapshotNotFound), 0, Vec::new()),
+            Some((_, size)) if request.position >= size => {
+                piece(self.quorum.known(ErrorCode::PositionOutOfRange), size, Vec::new())
+            }
+            Some((bytes, size)) => piece(self.quorum.known(ErrorCode::None), size, bytes),
+        })
+    }
+
+    /// Why a request that names this epoch (-1: none) cannot be served by this node.
+    fn refuses(&self, epoch: i32) -> Option<Known> {
+        let error = match epoch {
+            epoch if epoch >= 0 && epoch < self.epoch() => ErrorCode::FencedLeaderEpoch,
+            epoch if epoch > self.epoch() => ErrorCode::UnknownLeaderEpoch,
+            _ if !self.quorum.is_leader() => ErrorCode::NotLeaderOrFollower,
+            _ => return None,
+        };
+        Some(self.quorum.known(error))
+    }
+
+    fn fetched(&self, known: Known, content: FetchedContent) -> Fetched {
+        Fetched {
+            known,
+            high_watermark: self.quorum.high_watermark(),
+            log_start_offset: self.log.start_offset(),
+            content,
+        }
+    }
+
+    /// What to ask for next, and whom; `None` while this node follows nobody.
+    pub fn next_fetch(&self) -> Option<(FetchFrom, NextFetch)> {
+        let from = self.quorum.fetch_from()?;
+        let (replica, current_epoch) = (self.quorum.me(), self.epoch());
+        let next = match &self.download {
+            Some(download) if matches!(from, FetchFrom::Leader(_)) => NextFetch::Snapshot(SnapshotRequest {
+                replica,
+                current_epoch,
+                id: download.id,
+                position: download.bytes.len() as u64,
+                max_bytes: FETCH_BYTES,
+            }),
+            _ => NextFetch::Records(FetchRequest {
+                replica,
+                current_epoch,
+                offset: self.log.end_offset(),
+                last_epoch: self.log.last_epoch(),
+                high_watermark: self.quorum.high_watermark(),
+                max_bytes: FETCH_BYTES,
+            }),
+        };
+        Some((from, next))
+    }
+
+    /// The answer to a fetch of this node.
+    pub fn fetch_answered(
+        &mut self,
+        from: FetchFrom,
+        asked: &FetchRequest,
+        answer: &Fetched,
+        present: &mut Present<'_>,
+    ) -> Result<(), Fault> {
+        self.heard(&answer.known, present)?;
+        let is_current = matches!(from, FetchFrom::Leader(id) if self.quorum.fetch_from() == Some(FetchFrom::Leader(id)))
+            && answer.known.epoch == self.epoch()
+            && asked.current_epoch == self.epoch()
+            && asked.offset == self.log.end_offset();
+        if answer.known.error != ErrorCode::None || !is_current {
+            return Ok(());
+        }
+        // Only of a log that agrees with the leader's is what the leader committed a part.
+        let mut agreed = self.quorum.high_watermark();
+        match &answer.content {
+            FetchedContent::Records(bytes) => {
+                self.append_from_leader(bytes, present)?;
+                agreed = answer.high_watermark;
+            }
+            FetchedContent::Diverging(end) => {
+                let cut = self.log.cut_for(*end);
+                if cut < self.quorum.high_watermark() {
+                    let text = format!(
+                        "the leader of epoch {} has another log from offset {cut} on, and everything before {} is committed here",
+                        self.epoch(),
+                        self.quorum.high_watermark()
+                    );
+                    return Err(self.fault("follow the leader with", text));
+                }
+                self.log.truncate_to(cut)?;
+                self.forget_quorum_records(present);
+            }
+            FetchedContent::Snapshot(id) => self.download = Some(Download { id: *id, bytes: Vec::new() }),
+        }
+        let end = self.log.end_offset();
+        self.quorum.leader_answered(agreed, end, &mut moment(&self.log, present));
+        self.settle(present)
+    }
+
+    /// The answer to a FetchSnapshot of this node.
+    pub fn snapshot_answered(
+        &mut self,
+        from: FetchFrom,
+        asked: &SnapshotRequest,
+        piece: &SnapshotPiece,
+        present: &mut Present<'_>,
+    ) -> Result<(), Fault> {
+        self.heard(&piece.known, present)?;
+        let Some(download) = &mut self.download else { return Ok(()) };
+        let is_current = self.quorum.fetch_from() == Some(from)
+            && piece.known.epoch == self.quorum.epoch()
+            && asked.id == download.id
+            && asked.position == download.bytes.len() as u64;
+        if !is_current {
+            return Ok(());
+        }
+        if piece.known.error != ErrorCode::None || piece.size > SNAPSHOT_BYTES_MAX || piece.bytes.is_empty() {
+            // The next fetch says what there is now.
+            self.download = None;
+            return Ok(());
+        }
+        download.bytes.extend_from_slice(&piece.bytes);
+        let is_whole = download.bytes.len() as u64 >= piece.size;
+        let (hw, end) = (self.quorum.high_watermark(), self.log.end_offset());
+        self.quorum.leader_answered(hw, end, &mut moment(&self.log, present));
+        match self.download.take_if(|_| is_whole) {
+            Some(download) => self.install(&download, present),
+            None => Ok(()),
+        }
+    }
+
+    fn install(&mut self, download: &Download, present: &mut Present<'_>) -> Result<(), Fault> {
+        let id = download.id;
+        let State::Standby(standby) = &mut self.state else { return Ok(()) };
+        let (mut image, mut records) = (Image::default(), QuorumRecords::default());
+        let mut delta = Delta::default();
+        let read = decode_snapshot(&download.bytes, &mut |content| match content {
+            Content::Control(control) => records.apply(&control),
+            Content::Data(record) => {
+                image.replay(id.end_offset - 1, &record, &mut delta).map_err(|error| error.to_string())
+            }
+        });
+        if let Err(reason) = read {
+            return Err(self.fault("use the leader's snapshot in", reason));
+        }
+        if id.end_offset <= standby.next {
+            return Ok(()); // there is nothing in it that is not here
+        }
+        image.offset = id.end_offset - 1;
+        self.log.install(id, &download.bytes)?;
+        let change = Delta::between(&standby.published, &image);
+        let image = Arc::new(image);
+        *standby = Standby { published: image.clone(), next: id.end_offset, unpublished: None };
+        self.quorum_history = vec![(id.end_offset, records.clone())];
+        self.quorum.follow_records(records, present.steady_ms);
+        self.quorum.installed(id.end_offset);
+        self.output.committed.push(Committed { state: image, change, replies: Vec::new() });
+        Ok(())
+    }
+
+    fn append_from_leader(&mut self, bytes: &[u8], present: &mut Present<'_>) -> Result<(), Fault> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let before = self.log.end_offset();
+        // What is not a batch any more is the beginning of the next answer.
+        if let Err(error) = self.log.append_from_leader(bytes, present.wall_ms)? {
+            if self.log.end_offset() == before {
+                return Err(self.fault("append what the leader sent to", error.message().to_owned()));
+            }
+        }
+        let mut records = self.quorum.records().clone();
+        let after = self.log.end_offset();
+        for batch in batches(bytes).map_while(Result::ok).take_while(|batch| batch.base_offset() < after) {
+            if batch.is_control() {
+                let read = visit(&batch, &mut |offset, content| {
+                    if let Content::Control(control) = content {
+                        records.apply(&control)?;
+                        if matches!(control, ControlRecord::KRaftVersion(_) | ControlRecord::KRaftVoters(_)) {
+                            self.quorum_history.push((offset, records.clone()));
+                        }
+                    }
+                    Ok(())
+                });
+                read.map_err(|reason| self.fault("append what the leader sent to", reason))?;
+            }
+        }
+        if records != *self.quorum.records() {
+            self.quorum.follow_records(records, present.steady_ms);
+        }
+        if let Some(request) = self.log.sync_request() {
+            request.run()?;
+            self.log.synced(request.offset());
+        }
+        Ok(())
+    }
+
+    /// The log was cut: the quorum's records may have been among what went.
+    fn forget_quorum_records(&mut self, present: &Present<'_>) {
+        let end = self.log.end_offset();
+        while self.quorum_history.len() > 1 && self.quorum_history.last().is_some_and(|(offset, _)| *offset >= end) {
+            self.quorum_history.pop();
+        }
+        if let Some((_, records)) = self.quorum_history.last() {
+            self.quorum.follow_records(records.clone(), present.steady_ms);
+        }
+    }
+
+    /// What must be synced before what was appended counts; `None` when nothing is.
+    pub fn sync_request(&mut self) -> Option<SyncRequest> {
+        self.log.sync_request()
+    }
+
+    /// Everything below `offset` is on the disk.
+    pub fn synced(&mut self, offset: i64, present: &mut Present<'_>) -> Result<(), Fault> {
+        self.log.synced(offset);
+        self.quorum.synced(offset);
+        self.settle(present)
+    }
+
+    /// Syncs here and now.
+    pub fn sync(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
         if let Some(request) = self.log.sync_request() {
             request.run()?;
         }
-        Ok(self.synced(self.log.end_offset()))
+        self.synced(self.log.end_offset(), present)
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, present: &mut Present<'_>) -> Result<(), Fault> {
+        for effect in effects {
+            match effect {
+                Effect::Persist(election) => self.log.persist(&election, self.quorum.kraft_version())?,
+                Effect::AppendControl { epoch, records } => {
+                    self.log.append_control(&records, epoch, present.wall_ms)?;
+                }
+                Effect::Send { to, message } => self.output.messages.push((to, message)),
+            }
+        }
+        self.settle(present)
+    }
+
+    /// Brings the state in line with what is committed, and with who leads.
+    fn settle(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
+        if !self.quorum.is_leader() && self.is_active() {
+            let published = self.image().clone();
+            let next = published.offset + 1;
+            self.state = State::Standby(Standby { published, next, unpublished: None });
+            self.output.deposed = true;
+        }
+        if !matches!(self.quorum.fetch_from(), Some(FetchFrom::Leader(_))) {
+            self.download = None;
+        }
+        let committed = self.quorum.high_watermark();
+        match &mut self.state {
+            State::Active(controller) => self.output.committed.extend(controller.committed(committed)),
+            State::Standby(_) => self.apply(committed)?,
+        }
+        if self.quorum.may_decide() && !self.is_active() {
+            self.activate(present)?;
+        }
+        Ok(())
+    }
+
+    /// Applies what another node's controller decided, up to `committed`.
+    fn apply(&mut self, committed: i64) -> Result<(), Fault> {
+        let State::Standby(standby) = &mut self.state else { return Ok(()) };
+        if standby.next >= committed {
+            return Ok(());
+        }
+        let (mut image, mut delta) =
+            standby.unpublished.take().unwrap_or_else(|| ((*standby.published).clone(), Delta::default()));
+        let mut next = standby.next;
+        let mut wrong = None;
+        while next < committed && wrong.is_none() {
+            let bytes = self.log.read(next, APPLY_BYTES, committed)?;
+            let before = next;
+            for batch in batches(&bytes).map_while(Result::ok) {
+                let read = visit(&batch, &mut |offset, content| match content {
+                    Content::Data(record) if offset >= before => {
+                        image.replay(offset, &record, &mut delta).map_err(|error| error.to_string())
+                    }
+                    _ => Ok(()),
+                });
+                if let Err(reason) = read {
+                    wrong = Some(reason);
+                    break;
+                }
+                next = batch.next_offset();
+                image.offset = next - 1;
+            }
+            if next == before && wrong.is_none() {
+                wrong = Some(format!("there is no whole batch at offset {next}"));
+            }
+        }
+        let unsupported = image.features.unsupported();
+        if let Some(reason) = wrong.or(unsupported) {
+            return Err(self.fault("apply", reason));
+        }
+        let State::Standby(standby) = &mut self.state else { return Ok(()) };
+        standby.next = next;
+        if image.is_in_transaction() {
+            standby.unpublished = Some((image, delta));
+            return Ok(());
+        }
+        standby.published = Arc::new(image);
+        let state = standby.published.clone();
+        self.output.committed.push(Committed { state, change: delta, replies: Vec::new() });
+        Ok(())
+    }
+
+    /// Everything that came before this epoch is committed and applied: this node decides from here on.
+    fn activate(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
+        let State::Standby(standby) = &mut self.state else { return Ok(()) };
+        let image = match standby.unpublished.take() {
+            Some((image, _)) => image,
+            None => (*standby.published).clone(),
+        };
+        let context = Context { cluster_id: &self.options.cluster_id, settings: &self.options.settings };
+        let records = activation_records(&image, &context, &self.bootstrap);
+        let version = image.metadata_version();
+        let mut controller = Controller::new(
+            &self.options.cluster_id,
+            self.options.settings.clone(),
+            self.options.session_timeout_ms,
+            image,
+            self.log.end_offset(),
+            present.steady_ms,
+        );
+        let records = controller.write(records);
+        self.state = State::Active(controller);
+        self.log.append(&records, version, self.quorum.epoch(), present.wall_ms)
+    }
+
+    fn fault(&self, action: &'static str, reason: String) -> Fault {
+        Fault::new(action, self.log.dir(), &std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
+    }
+
+    /// Gives the leadership up, for others to take it at once. What was decided and is not committed gets no reply.
+    pub fn resign(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
+        let effects = self.quorum.resign(&mut moment(&self.log, present));
+        self.carry_out(effects, present)
     }
 
     /// A snapshot that is due, to be run on another thread. Answer with [`MetadataNode::snapshot_written`], or with
@@ -268,23 +774,31 @@ impl MetadataNode {
 
     /// A snapshot of what is committed; `None` when there is one already, or when that state is not to be kept.
     pub fn snapshot_now(&mut self, now_ms: i64) -> Option<SnapshotJob> {
-        let image = self.controller.image();
-        let end_offset = self.quorum.high_watermark();
+        let image = self.image().clone();
+        let end_offset = match &self.state {
+            State::Active(_) => self.quorum.high_watermark(),
+            State::Standby(standby) => standby.next,
+        };
         if image.is_in_transaction() || end_offset == 0 || image.offset + 1 > end_offset {
             return None;
         }
-        let id = SnapshotId { epoch: self.log.epoch_before(end_offset), end_offset };
-        if self.log.snapshots().contains(&id) {
+        if matches!(&self.state, State::Standby(standby) if standby.unpublished.is_some()) {
             return None;
         }
+        let id = SnapshotId { epoch: self.log.epoch_before(end_offset), end_offset };
+        if self.log.snapshots().last().is_some_and(|last| *last >= id) {
+            return None;
+        }
+        let quorum = self.quorum_history.iter().rev().find(|(offset, _)| *offset < end_offset);
+        let quorum = quorum.map_or_else(|| self.quorum.records().clone(), |(_, records)| records.clone());
         self.snapshotting = Some((id, self.log.bytes_after_snapshot()));
         self.last_snapshot_ms = now_ms;
         Some(SnapshotJob {
             disk: self.log.disk().clone(),
             dir: self.log.dir().to_owned(),
             id,
-            image: image.clone(),
-            quorum: self.quorum.records().clone(),
+            image,
+            quorum,
             last_timestamp_ms: self.log.last_timestamp_ms(),
             now_ms,
         })
@@ -315,4 +829,8 @@ impl MetadataNode {
     pub fn close(self) -> Result<(), Fault> {
         self.log.close()
     }
+}
+
+fn moment<'a>(log: &MetadataLog, present: &'a mut Present<'_>) -> Moment<'a> {
+    Moment { now: present.steady_ms, end: log.end(), random: &mut *present.random }
 }

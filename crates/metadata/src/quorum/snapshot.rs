@@ -157,6 +157,22 @@ pub fn read(disk: &dyn Disk, dir: &Path, id: SnapshotId) -> io::Result<Vec<u8>> 
     disk.read(&dir.join(id.file_name()), BYTES_MAX)
 }
 
+/// At most `max_bytes` of a snapshot from `position` on, and the size of the whole.
+pub fn read_part(
+    disk: &dyn Disk,
+    dir: &Path,
+    id: SnapshotId,
+    position: u64,
+    max_bytes: u32,
+) -> io::Result<(Vec<u8>, u64)> {
+    let file = disk.open(&dir.join(id.file_name()), Access::Read)?;
+    let size = file.len()?;
+    let mut bytes = vec![0; size.saturating_sub(position).min(u64::from(max_bytes)) as usize];
+    let read = file.read_at(&mut bytes, position)?;
+    bytes.truncate(read);
+    Ok((bytes, size))
+}
+
 /// Writes a snapshot under a partial name, makes it durable, and then gives it its name.
 pub fn write(disk: &dyn Disk, dir: &Path, id: SnapshotId, bytes: &[u8]) -> io::Result<()> {
     let partial = dir.join(format!("{id}{PARTIAL_SUFFIX}"));

@@ -1,51 +1,121 @@
-//! The quorum's decisions: epochs, votes, the high watermark. Pure: what is to be done comes out as [`Effect`]s, what was
-//! done goes in again, and nothing counts before it is done.
+//! The quorum's decisions: epochs, votes, the high watermark (KIP-595, 853, 996). Pure: what is to be done comes out as
+//! [`Effect`]s, to be done in their order, each before the next and all before any answer leaves.
 //!
 //! Invariants (Raft's, as KRaft has them): a node votes once an epoch and leads only after a majority voted; an epoch's
 //! number is on the disk before it is used; the high watermark moves only to offsets that a majority has on its disks,
 //! and only once that includes a record of the leader's own epoch.
 //!
-//! There is one voter for now: it elects itself, and commits what it has synced.
+//! ```text
+//! Unattached ── election timeout ──► Prospective ── majority of pre-votes ──► Candidate ── majority of votes ──► Leader
+//!     ▲  ▲                            ▲      ▲                                    │                                │
+//!     │  └─── a newer epoch ──────────┼──────┼────────────────────────────────────┘            no majority heard,  │
+//!     │                               │      └──── timeout, lost ─────────────────┘            or told to stop     │
+//! Follower ── leader silent or gone ──┘                                                         Resigned ◄─────────┘
+//! ```
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use wire::Uuid;
 use wire::control::ControlRecord;
 use wire::messages::LeaderChangeMessage;
 use wire::messages::leader_change_message::Voter as ChangeVoter;
+use wire::{ErrorCode, Uuid};
 
 use super::election::Election;
+use super::leadership::Leadership;
+use super::messages::{
+    BeginEpoch, EndEpoch, FetchFrom, Known, LogEnd, Outgoing, ReplicaKey, VoteReply, VoteRequest,
+};
 use super::voters::{KRaftVersion, QuorumRecords, VoterSet};
+use crate::controller::Random;
 
 /// Something that must happen outside, in the order given.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Make this durable, then call [`Quorum::persisted`].
+    /// Make this durable.
     Persist(Election),
-    /// Append a batch of these at the log's end, in this epoch, and call [`Quorum::leading_from`] with its offset.
+    /// Append a batch of these at the log's end, in this epoch.
     AppendControl { epoch: i32, records: Vec<ControlRecord<'static>> },
+    /// Send this to a voter; it is no matter when it is lost.
+    Send { to: ReplicaKey, message: Outgoing },
+}
+
+/// Times in ms, as the keys `controller.quorum.*` have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A voter without a leader waits so long, and up to twice that, before it asks for votes.
+    pub election: i64,
+    /// A follower that got no answer from its leader for so long stops following it; a leader that a majority did not ask
+    /// for one and a half times as long resigns.
+    pub fetch: i64,
+    /// After a lost election a voter waits up to so long.
+    pub backoff_max: i64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { election: 1_000, fetch: 2_000, backoff_max: 1_000 }
+    }
+}
+
+/// Votes that were not answered are asked for again after so many ms: a pre-vote disturbs nobody.
+const ASK_AGAIN: i64 = 50;
+/// A voter that begins waits for at least this long for a leader to show itself, and for up to four times that.
+const FIRST_WAIT: i64 = 50;
+/// When a leader is known to be gone, the voters stand one after the other, so many ms apart.
+const SUCCESSION_STEP: i64 = 40;
+
+/// The present, as the shell sees it.
+pub struct Moment<'a> {
+    /// In ms, on a clock that never goes back.
+    pub now: i64,
+    /// Where the log ends.
+    pub end: LogEnd,
+    pub random: &'a mut dyn Random,
+}
+
+impl Moment<'_> {
+    /// Between `from` and `from + spread`.
+    fn later(&mut self, from: i64, spread: i64) -> i64 {
+        self.now + from + self.random.below(usize::try_from(spread).unwrap_or(0) + 1) as i64
+    }
+}
+
+/// Votes of one round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    granted: BTreeSet<i32>,
+    refused: BTreeSet<i32>,
+}
+
+impl Tally {
+    fn has_won(&self, voters: &VoterSet) -> bool {
+        self.granted.len() >= voters.majority()
+    }
+
+    fn has_lost(&self, voters: &VoterSet) -> bool {
+        voters.len() - self.refused.len() < voters.majority()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum Role {
-    /// Knows of no leader.
-    Unattached,
-    Leader(Leadership),
+    /// Knows of no leader. A voter stands for election at `until`.
+    Unattached { until: i64 },
+    /// `fetched`: the leader answered, so that it should not be challenged.
+    Follower { leader: i32, until: i64, fetched: bool },
+    /// Asks whether it would be voted for.
+    Prospective { tally: Tally, ask_again: i64, until: i64 },
+    Candidate { tally: Tally, ask_again: i64, until: i64 },
+    Leader(Box<Leadership>),
+    /// Led this epoch and gave up, or led it in an earlier process.
+    Resigned { until: i64, successors: Vec<i32>, say_again: i64 },
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Leadership {
-    /// Where the leader's own records begin; `None` until its first batch is appended.
-    epoch_start_offset: Option<i64>,
-    /// Up to where each voter has the log on its disk.
-    synced: BTreeMap<i32, i64>,
-}
-
-/// One node of the quorum.
+/// One node of the quorum: a voter, or one that observes.
 #[derive(Clone, Debug)]
 pub struct Quorum {
-    node_id: i32,
-    directory_id: Uuid,
+    me: ReplicaKey,
+    timeouts: Timeouts,
     voters: VoterSet,
     records: QuorumRecords,
     /// The voters come from the snapshot that the node was formatted with, so other nodes cannot read them in the log.
@@ -53,32 +123,50 @@ pub struct Quorum {
     election: Election,
     role: Role,
     high_watermark: i64,
+    /// Elections in a row that this node lost.
+    lost: u32,
+    /// When a leader looks after its followers next.
+    leader_due: i64,
+}
+
+/// What a node begins with.
+#[derive(Clone, Debug)]
+pub struct Beginning {
+    pub me: ReplicaKey,
+    pub timeouts: Timeouts,
+    /// Those of the log, or of the configuration where they are static.
+    pub voters: VoterSet,
+    pub records: QuorumRecords,
+    pub voters_not_in_log: bool,
+    pub election: Option<Election>,
+    /// What is known to be committed: the end of the last snapshot.
+    pub committed: i64,
 }
 
 impl Quorum {
-    /// `voters` are those of the log, or of the configuration where they are static; `last_epoch` is the log's.
-    pub fn new(
-        node_id: i32,
-        directory_id: Uuid,
-        voters: VoterSet,
-        records: QuorumRecords,
-        voters_not_in_log: bool,
-        election: Option<Election>,
-        last_epoch: i32,
-    ) -> Self {
-        let mut election = election.unwrap_or_default();
-        if election.epoch < last_epoch {
-            election = Election { epoch: last_epoch, ..Election::default() };
+    pub fn new(beginning: Beginning, moment: &mut Moment<'_>) -> Self {
+        let mut election = beginning.election.unwrap_or_default();
+        if election.epoch < moment.end.epoch {
+            election = Election { epoch: moment.end.epoch, ..Election::default() };
         }
+        let until = moment.later(FIRST_WAIT, 3 * FIRST_WAIT);
+        let role = match election.leader {
+            Some(leader) if leader == beginning.me.id => Role::Resigned { until, successors: Vec::new(), say_again: i64::MAX },
+            // It may be gone as well; others that began meanwhile are not to be held up by it.
+            Some(leader) => Role::Follower { leader, until: until + beginning.timeouts.fetch / 4, fetched: false },
+            None => Role::Unattached { until },
+        };
         Quorum {
-            node_id,
-            directory_id,
-            voters,
-            records,
-            voters_not_in_log,
+            me: beginning.me,
+            timeouts: beginning.timeouts,
+            voters: beginning.voters,
+            records: beginning.records,
+            voters_not_in_log: beginning.voters_not_in_log,
             election,
-            role: Role::Unattached,
-            high_watermark: 0,
+            role,
+            high_watermark: beginning.committed,
+            lost: 0,
+            leader_due: i64::MIN,
         }
     }
 
@@ -98,8 +186,44 @@ impl Quorum {
         &self.voters
     }
 
+    pub fn me(&self) -> ReplicaKey {
+        self.me
+    }
+
+    pub fn is_voter(&self) -> bool {
+        self.voters.get(self.me.id).is_some_and(|voter| {
+            self.me.fits(ReplicaKey { id: voter.id, directory_id: voter.directory_id })
+        })
+    }
+
     pub fn is_leader(&self) -> bool {
         matches!(self.role, Role::Leader(_))
+    }
+
+    pub fn is_candidate(&self) -> bool {
+        matches!(self.role, Role::Candidate { .. })
+    }
+
+    /// The leader's view of the others.
+    pub fn leadership(&self) -> Option<&Leadership> {
+        match &self.role {
+            Role::Leader(leadership) => Some(leadership),
+            _ => None,
+        }
+    }
+
+    /// The leader of this epoch, where it is known and has not resigned.
+    pub fn leader(&self) -> Option<i32> {
+        match &self.role {
+            Role::Leader(_) => Some(self.me.id),
+            Role::Follower { leader, .. } => Some(*leader),
+            _ => None,
+        }
+    }
+
+    /// Whom this node voted for in this epoch.
+    pub fn voted(&self) -> Option<i32> {
+        self.election.voted.map(|(id, _)| id)
     }
 
     /// Everything below is committed, and stays.
@@ -107,131 +231,430 @@ impl Quorum {
         self.high_watermark
     }
 
-    /// Stands for election. A sole voter needs no other's vote.
-    pub fn stand(&self) -> Vec<Effect> {
-        let voters = match self.records.kraft_version {
+    /// Whether this epoch's leader may decide: everything that came before is committed.
+    pub fn may_decide(&self) -> bool {
+        self.leadership().is_some_and(|leadership| self.high_watermark > leadership.start_offset)
+    }
+
+    pub fn known(&self, error: ErrorCode) -> Known {
+        Known { error, epoch: self.epoch(), leader: self.leader() }
+    }
+
+    /// When [`Quorum::tick`] has something to do.
+    pub fn wakes_at(&self) -> i64 {
+        match &self.role {
+            Role::Unattached { until } if self.is_voter() => *until,
+            Role::Unattached { .. } => i64::MAX,
+            Role::Follower { until, .. } => *until,
+            Role::Prospective { ask_again, until, .. } | Role::Candidate { ask_again, until, .. } => {
+                *until.min(ask_again)
+            }
+            Role::Leader(_) if self.voters.len() == 1 => i64::MAX,
+            Role::Leader(_) => self.leader_due,
+            Role::Resigned { until, say_again, .. } => *until.min(say_again),
+        }
+    }
+
+    /// Whom to fetch from; `None` while there is nothing to fetch.
+    pub fn fetch_from(&self) -> Option<FetchFrom> {
+        match &self.role {
+            Role::Follower { leader, .. } => Some(FetchFrom::Leader(*leader)),
+            Role::Unattached { .. } if !self.is_voter() => Some(FetchFrom::Anybody),
+            _ => None,
+        }
+    }
+
+    /// A sole voter needs nobody's vote: it leads from now on.
+    pub fn lead_alone(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
+        if self.voters.len() != 1 || !self.is_voter() || self.is_leader() {
+            return Vec::new();
+        }
+        self.become_leader(self.epoch() + 1, None, moment)
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
+        let now = moment.now;
+        let is_voter = self.is_voter();
+        match &mut self.role {
+            Role::Unattached { until } if *until <= now && is_voter => self.become_prospective(moment),
+            Role::Follower { until, .. } | Role::Resigned { until, .. } if *until <= now => match is_voter {
+                true => self.become_prospective(moment),
+                false => self.become_unattached(self.epoch(), moment),
+            },
+            Role::Resigned { successors, say_again, .. } if *say_again <= now => {
+                *say_again = now + ASK_AGAIN;
+                let successors = successors.clone();
+                self.say_farewell(successors)
+            }
+            Role::Candidate { until, .. } if *until <= now => self.lose(moment),
+            Role::Prospective { until, .. } if *until <= now => self.become_prospective(moment),
+            Role::Prospective { ask_again, .. } | Role::Candidate { ask_again, .. } if *ask_again <= now => {
+                *ask_again = now + 4 * ASK_AGAIN;
+                self.ask_for_votes(moment.end)
+            }
+            Role::Leader(leadership) if self.voters.len() > 1 && self.leader_due <= now => {
+                self.leader_due = now + (self.timeouts.fetch / 8).max(1);
+                if !leadership.has_majority(&self.voters, now, self.timeouts.fetch * 3 / 2) {
+                    return self.resign(moment);
+                }
+                let (epoch, leader) = (self.election.epoch, self.me.id);
+                let told = leadership.to_be_told(now, self.timeouts.fetch / 2);
+                let begin = |voter: ReplicaKey| Effect::Send {
+                    to: voter,
+                    message: Outgoing::BeginEpoch(BeginEpoch { epoch, leader, voter }),
+                };
+                told.into_iter().map(begin).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Vote: somebody asks for this node's vote, or whether it would get it.
+    pub fn vote(&mut self, request: &VoteRequest, moment: &mut Moment<'_>) -> (VoteReply, Vec<Effect>) {
+        let refuse = |quorum: &Self, error| VoteReply { granted: false, known: quorum.known(error) };
+        if request.voter.id >= 0 && !request.voter.fits(self.me) {
+            return (refuse(self, ErrorCode::InvalidVoterKey), Vec::new());
+        }
+        if request.epoch < self.epoch() {
+            return (refuse(self, ErrorCode::FencedLeaderEpoch), Vec::new());
+        }
+        let mut effects = Vec::new();
+        if request.epoch > self.epoch() {
+            effects = self.become_unattached(request.epoch, moment);
+        }
+        let is_up_to_date = request.end >= moment.end;
+        let granted = is_up_to_date
+            && match &self.role {
+                Role::Leader(_) => false,
+                _ if request.pre_vote => match &self.role {
+                    Role::Follower { fetched, .. } => !fetched,
+                    _ => true,
+                },
+                Role::Unattached { .. } | Role::Prospective { .. } => {
+                    self.election.voted.is_none_or(|(id, directory_id)| request.candidate.fits(ReplicaKey { id, directory_id }))
+                }
+                Role::Follower { .. } | Role::Candidate { .. } | Role::Resigned { .. } => false,
+            };
+        if granted && !request.pre_vote && self.election.voted.is_none() {
+            let voted = Some((request.candidate.id, request.candidate.directory_id));
+            self.election = Election { leader: None, voted, ..self.election.clone() };
+            effects.push(self.persist());
+            self.role = Role::Unattached { until: moment.later(self.timeouts.election, self.timeouts.election) };
+        }
+        (VoteReply { granted, known: self.known(ErrorCode::None) }, effects)
+    }
+
+    /// What a voter answered to a [`VoteRequest`] of this node.
+    pub fn vote_answered(
+        &mut self,
+        from: i32,
+        asked: &VoteRequest,
+        reply: &VoteReply,
+        moment: &mut Moment<'_>,
+    ) -> Vec<Effect> {
+        if reply.known.epoch > self.epoch() || (reply.known.epoch == self.epoch() && reply.known.leader.is_some()) {
+            let effects = self.learn(reply.known.epoch, reply.known.leader, moment);
+            if !effects.is_empty() || !self.is_asking() {
+                return effects;
+            }
+        }
+        if asked.epoch != self.epoch() || self.voters.get(from).is_none() {
+            return Vec::new();
+        }
+        let tally = match &mut self.role {
+            Role::Prospective { tally, .. } if asked.pre_vote => tally,
+            Role::Candidate { tally, .. } if !asked.pre_vote => tally,
+            _ => return Vec::new(),
+        };
+        if reply.granted {
+            tally.granted.insert(from);
+            tally.refused.remove(&from);
+        } else if !tally.granted.contains(&from) {
+            tally.refused.insert(from);
+        }
+        let (won, lost) = (tally.has_won(&self.voters), tally.has_lost(&self.voters));
+        match &mut self.role {
+            Role::Prospective { .. } if won => self.become_candidate(moment),
+            Role::Prospective { until, .. } if lost => {
+                *until = (*until).min(moment.later(ASK_AGAIN, 4 * ASK_AGAIN));
+                Vec::new()
+            }
+            Role::Candidate { .. } if won => {
+                let voted = self.election.voted;
+                self.become_leader(self.epoch(), voted, moment)
+            }
+            Role::Candidate { .. } if lost => self.lose(moment),
+            _ => Vec::new(),
+        }
+    }
+
+    /// BeginQuorumEpoch: a leader says that it leads.
+    pub fn begin_epoch(&mut self, request: &BeginEpoch, moment: &mut Moment<'_>) -> (Known, Vec<Effect>) {
+        if request.voter.id >= 0 && !request.voter.fits(self.me) {
+            return (self.known(ErrorCode::InvalidVoterKey), Vec::new());
+        }
+        if request.epoch < self.epoch() {
+            return (self.known(ErrorCode::FencedLeaderEpoch), Vec::new());
+        }
+        if request.leader == self.me.id || (request.epoch == self.epoch() && self.leader().is_some_and(|l| l != request.leader)) {
+            return (self.known(ErrorCode::InvalidRequest), Vec::new());
+        }
+        let effects = self.learn(request.epoch, Some(request.leader), moment);
+        (self.known(ErrorCode::None), effects)
+    }
+
+    /// EndQuorumEpoch: the leader gives up.
+    pub fn end_epoch(&mut self, request: &EndEpoch, moment: &mut Moment<'_>) -> (Known, Vec<Effect>) {
+        if request.epoch < self.epoch() {
+            return (self.known(ErrorCode::FencedLeaderEpoch), Vec::new());
+        }
+        if request.leader == self.me.id {
+            return (self.known(ErrorCode::InvalidRequest), Vec::new());
+        }
+        let mut effects = Vec::new();
+        if request.epoch > self.epoch() {
+            effects = self.become_unattached(request.epoch, moment);
+        }
+        let rank = request.successors.iter().position(|id| *id == self.me.id).unwrap_or(request.successors.len());
+        self.leader_is_gone(request.leader, rank, moment);
+        (self.known(ErrorCode::None), effects)
+    }
+
+    /// What a voter answered to BeginQuorumEpoch or EndQuorumEpoch, or anybody to a fetch: who leads, as far as it knows.
+    pub fn heard(&mut self, known: &Known, moment: &mut Moment<'_>) -> Vec<Effect> {
+        self.learn(known.epoch, known.leader, moment)
+    }
+
+    /// The process of the leader is known to have ended.
+    pub fn leader_ended(&mut self, leader: i32, moment: &mut Moment<'_>) {
+        let others = self.voters.iter().filter(|voter| voter.id != leader);
+        let rank = others.take_while(|voter| voter.id != self.me.id).count();
+        self.leader_is_gone(leader, rank, moment);
+    }
+
+    fn leader_is_gone(&mut self, gone: i32, rank: usize, moment: &mut Moment<'_>) {
+        let step = moment.now + SUCCESSION_STEP * rank as i64;
+        match &mut self.role {
+            Role::Follower { leader, until, fetched } if *leader == gone => {
+                *fetched = false;
+                *until = (*until).min(step);
+            }
+            Role::Unattached { until } => *until = (*until).min(step),
+            _ => {}
+        }
+    }
+
+    /// The leader answered a fetch: it is alive. `high_watermark` is what it said, `end_offset` where this node's log ends
+    /// now, all of it on the disk.
+    pub fn leader_answered(&mut self, high_watermark: i64, end_offset: i64, moment: &mut Moment<'_>) {
+        if let Role::Follower { until, fetched, .. } = &mut self.role {
+            *until = moment.now + self.timeouts.fetch;
+            *fetched = true;
+            self.high_watermark = self.high_watermark.max(high_watermark.min(end_offset));
+        }
+    }
+
+    /// A replica fetches from `offset`, and so has everything before it on its disk. Returns whether the high watermark
+    /// moved.
+    pub fn fetched(&mut self, replica: ReplicaKey, offset: i64, moment: &Moment<'_>) -> bool {
+        let Role::Leader(leadership) = &mut self.role else { return false };
+        leadership.fetched(replica, offset, moment.end.offset, moment.now);
+        self.advance()
+    }
+
+    /// This node's log is on its disk up to `end_offset`. Returns whether the high watermark moved.
+    pub fn synced(&mut self, end_offset: i64) -> bool {
+        let Role::Leader(leadership) = &mut self.role else { return false };
+        leadership.synced(end_offset);
+        self.advance()
+    }
+
+    fn advance(&mut self) -> bool {
+        let Role::Leader(leadership) = &self.role else { return false };
+        let committed = leadership.committed(&self.voters).filter(|committed| *committed > self.high_watermark);
+        self.high_watermark = committed.unwrap_or(self.high_watermark);
+        committed.is_some()
+    }
+
+    /// Control records that another node wrote are in the log now, or records were cut off it: these are the quorum's.
+    pub fn follow_records(&mut self, records: QuorumRecords, now: i64) {
+        if records.kraft_version == KRaftVersion::Dynamic && !records.voters.is_empty() {
+            self.voters = records.voters.clone();
+        }
+        if let Role::Leader(leadership) = &mut self.role {
+            leadership.follow(&self.voters, now);
+        }
+        self.records = records;
+    }
+
+    /// A snapshot from the leader replaced the log: everything in it is committed.
+    pub fn installed(&mut self, end_offset: i64) {
+        self.high_watermark = self.high_watermark.max(end_offset);
+    }
+
+    /// Gives the leadership up, for others to take it at once.
+    pub fn resign(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
+        let Role::Leader(leadership) = &self.role else { return Vec::new() };
+        let successors = leadership.successors();
+        let until = moment.later(self.timeouts.election, self.timeouts.election);
+        self.role = Role::Resigned { until, successors: successors.clone(), say_again: moment.now + ASK_AGAIN };
+        self.say_farewell(successors)
+    }
+
+    fn say_farewell(&self, successors: Vec<i32>) -> Vec<Effect> {
+        let message = EndEpoch { epoch: self.epoch(), leader: self.me.id, successors };
+        self.others().map(|to| Effect::Send { to, message: Outgoing::EndEpoch(message.clone()) }).collect()
+    }
+
+    fn is_asking(&self) -> bool {
+        matches!(self.role, Role::Prospective { .. } | Role::Candidate { .. })
+    }
+
+    /// Somebody knows of an epoch, and perhaps of its leader.
+    fn learn(&mut self, epoch: i32, leader: Option<i32>, moment: &mut Moment<'_>) -> Vec<Effect> {
+        let leader = leader.filter(|id| *id >= 0 && *id != self.me.id);
+        if epoch < self.epoch() {
+            return Vec::new();
+        }
+        match leader {
+            Some(leader) if epoch > self.epoch() || (self.leader().is_none() && !self.has_resigned()) => {
+                self.become_follower(epoch, leader, moment)
+            }
+            None if epoch > self.epoch() => self.become_unattached(epoch, moment),
+            _ => Vec::new(),
+        }
+    }
+
+    fn has_resigned(&self) -> bool {
+        matches!(self.role, Role::Resigned { .. })
+    }
+
+    fn become_unattached(&mut self, epoch: i32, moment: &mut Moment<'_>) -> Vec<Effect> {
+        self.role = Role::Unattached { until: moment.later(self.timeouts.election, self.timeouts.election) };
+        if epoch == self.epoch() {
+            return Vec::new();
+        }
+        self.election = Election { epoch, leader: None, voted: None, voters: self.static_ids() };
+        vec![self.persist()]
+    }
+
+    fn become_follower(&mut self, epoch: i32, leader: i32, moment: &mut Moment<'_>) -> Vec<Effect> {
+        let voted = self.election.voted.filter(|_| epoch == self.epoch());
+        let election = Election { epoch, leader: Some(leader), voted, voters: self.static_ids() };
+        self.role = Role::Follower { leader, until: moment.now + self.timeouts.fetch, fetched: false };
+        self.lost = 0;
+        if election == self.election {
+            return Vec::new();
+        }
+        self.election = election;
+        vec![self.persist()]
+    }
+
+    fn become_prospective(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
+        self.role = Role::Prospective {
+            tally: self.own_vote(),
+            ask_again: moment.now + 4 * ASK_AGAIN,
+            until: moment.later(self.timeouts.election / 2, self.timeouts.election / 2),
+        };
+        if self.voters.len() == 1 {
+            return self.become_candidate(moment);
+        }
+        self.ask_for_votes(moment.end)
+    }
+
+    fn become_candidate(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
+        if self.voters.len() == 1 {
+            return self.lead_alone(moment);
+        }
+        let voted = Some((self.me.id, self.me.directory_id));
+        self.election = Election { epoch: self.epoch() + 1, leader: None, voted, voters: self.static_ids() };
+        self.role = Role::Candidate {
+            tally: self.own_vote(),
+            ask_again: moment.now + 4 * ASK_AGAIN,
+            until: moment.later(self.timeouts.election, self.timeouts.election),
+        };
+        let mut effects = vec![self.persist()];
+        effects.extend(self.ask_for_votes(moment.end));
+        effects
+    }
+
+    /// An election was lost: the next one comes after a pause that grows.
+    fn lose(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
+        self.lost = self.lost.saturating_add(1);
+        let pause = (ASK_AGAIN << self.lost.min(6)).min(self.timeouts.backoff_max.max(1));
+        self.role = Role::Unattached { until: moment.later(1, pause) };
+        Vec::new()
+    }
+
+    fn become_leader(&mut self, epoch: i32, voted: Option<(i32, Uuid)>, moment: &mut Moment<'_>) -> Vec<Effect> {
+        let granting = match &self.role {
+            Role::Candidate { tally, .. } => tally.granted.iter().copied().collect(),
+            _ => vec![self.me.id],
+        };
+        self.election = Election { epoch, leader: Some(self.me.id), voted, voters: self.static_ids() };
+        self.lost = 0;
+        let records = self.first_records(&granting);
+        self.voters_not_in_log = false;
+        self.role = Role::Leader(Box::new(Leadership::new(self.me.id, &self.voters, moment.end.offset, moment.now)));
+        let mut effects = vec![self.persist(), Effect::AppendControl { epoch, records }];
+        // Told at once, beyond what the leader's tick does later.
+        let begin = |voter: ReplicaKey| Effect::Send {
+            to: voter,
+            message: Outgoing::BeginEpoch(BeginEpoch { epoch, leader: self.me.id, voter }),
+        };
+        effects.extend(self.others().map(begin));
+        effects
+    }
+
+    fn own_vote(&self) -> Tally {
+        Tally { granted: BTreeSet::from([self.me.id]), refused: BTreeSet::new() }
+    }
+
+    fn ask_for_votes(&self, end: LogEnd) -> Vec<Effect> {
+        let (tally, pre_vote) = match &self.role {
+            Role::Prospective { tally, .. } => (tally, true),
+            Role::Candidate { tally, .. } => (tally, false),
+            _ => return Vec::new(),
+        };
+        let ask = |voter: ReplicaKey| {
+            let request = VoteRequest { epoch: self.epoch(), candidate: self.me, voter, end, pre_vote };
+            Effect::Send { to: voter, message: Outgoing::Vote(request) }
+        };
+        self.others().filter(|voter| !tally.granted.contains(&voter.id)).map(ask).collect()
+    }
+
+    /// All voters but this node.
+    fn others(&self) -> impl Iterator<Item = ReplicaKey> {
+        let key = |voter: &super::voters::Voter| ReplicaKey { id: voter.id, directory_id: voter.directory_id };
+        self.voters.iter().filter(|voter| voter.id != self.me.id).map(key)
+    }
+
+    fn persist(&self) -> Effect {
+        Effect::Persist(self.election.clone())
+    }
+
+    /// Version 0 of `quorum-state` names the voters.
+    fn static_ids(&self) -> Vec<i32> {
+        match self.records.kraft_version {
             KRaftVersion::Static => self.voters.iter().map(|voter| voter.id).collect(),
             KRaftVersion::Dynamic => Vec::new(),
-        };
-        let alone = self.voters.len() == 1 && self.voters.get(self.node_id).is_some();
-        if !alone {
-            return Vec::new();
         }
-        // Its own vote and its election are one durable step.
-        let epoch = self.election.epoch + 1;
-        vec![Effect::Persist(Election { epoch, leader: Some(self.node_id), voted: None, voters })]
-    }
-
-    /// The election is durable now.
-    pub fn persisted(&mut self, election: Election) -> Vec<Effect> {
-        let elected = election.leader == Some(self.node_id) && election.epoch > self.election.epoch;
-        self.election = election;
-        if !elected {
-            return Vec::new();
-        }
-        self.role = Role::Leader(Leadership::default());
-        vec![Effect::AppendControl { epoch: self.election.epoch, records: self.first_records() }]
-    }
-
-    /// The leader's first batch is in the log, at this offset.
-    pub fn leading_from(&mut self, offset: i64) {
-        if let Role::Leader(leadership) = &mut self.role {
-            leadership.epoch_start_offset = Some(offset);
-            self.voters_not_in_log = false;
-        }
-    }
-
-    /// A voter has everything below `end_offset` on its disk. Returns the high watermark if it moved.
-    pub fn synced(&mut self, node_id: i32, end_offset: i64) -> Option<i64> {
-        let majority = self.voters.majority();
-        let Role::Leader(leadership) = &mut self.role else { return None };
-        if self.voters.get(node_id).is_some() {
-            let synced = leadership.synced.entry(node_id).or_insert(end_offset);
-            *synced = end_offset.max(*synced);
-        }
-        let mut ends: Vec<i64> = leadership.synced.values().copied().collect();
-        ends.sort_unstable_by(|a, b| b.cmp(a));
-        let committed = *ends.get(majority.checked_sub(1)?)?;
-        if committed <= leadership.epoch_start_offset? || committed <= self.high_watermark {
-            return None;
-        }
-        self.high_watermark = committed;
-        Some(committed)
     }
 
     /// Who leads and who voted for it; then, where no log has told them yet, the voters themselves.
-    fn first_records(&self) -> Vec<ControlRecord<'static>> {
+    fn first_records(&self, granting: &[i32]) -> Vec<ControlRecord<'static>> {
         let voter = |id: i32| ChangeVoter { voter_id: id, voter_directory_id: Uuid::ZERO };
         let message = LeaderChangeMessage {
             version: 0,
-            leader_id: self.node_id,
+            leader_id: self.me.id,
             voters: self.voters.iter().map(|one| voter(one.id)).collect(),
-            granting_voters: vec![voter(self.node_id)].into(),
+            granting_voters: granting.iter().map(|id| voter(*id)).collect(),
         };
         let mut records = vec![ControlRecord::LeaderChange(message)];
         if self.voters_not_in_log {
             records.extend(self.records.to_records());
         }
         records
-    }
-
-    /// The directory whose log this node votes with.
-    pub fn directory_id(&self) -> Uuid {
-        self.directory_id
-    }
-
-    pub fn node_id(&self) -> i32 {
-        self.node_id
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::quorum::voters::Voter;
-
-    fn voters(ids: &[i32]) -> VoterSet {
-        VoterSet::new(ids.iter().map(|id| Voter { id: *id, ..Voter::default() }).collect())
-    }
-
-    fn quorum(ids: &[i32], election: Option<Election>, last_epoch: i32) -> Quorum {
-        Quorum::new(1, Uuid::ZERO, voters(ids), QuorumRecords::default(), false, election, last_epoch)
-    }
-
-    fn lead(quorum: &mut Quorum, from: i64) -> Vec<Effect> {
-        let mut effects = quorum.stand();
-        let Some(Effect::Persist(election)) = effects.pop() else { panic!("a sole voter stands") };
-        let effects = quorum.persisted(election);
-        quorum.leading_from(from);
-        effects
-    }
-
-    #[test]
-    fn a_sole_voter_leads_the_epoch_after_every_one_it_has_seen() {
-        let before = Election { epoch: 3, leader: Some(1), voted: None, voters: vec![1] };
-        for (last_epoch, expected) in [(2, 4), (7, 8)] {
-            let mut quorum = quorum(&[1], Some(before.clone()), last_epoch);
-            let effects = lead(&mut quorum, 0);
-            assert!(matches!(&effects[..], [Effect::AppendControl { epoch, .. }] if *epoch == expected));
-            assert_eq!((quorum.epoch(), quorum.is_leader()), (expected, true));
-        }
-    }
-
-    #[test]
-    fn nothing_is_committed_before_it_is_synced_nor_before_the_leaders_first_batch_is() {
-        let mut quorum = quorum(&[1], None, 0);
-        lead(&mut quorum, 10);
-        assert_eq!(quorum.high_watermark(), 0);
-        assert_eq!(quorum.synced(1, 10), None);
-        assert_eq!(quorum.synced(1, 11), Some(11));
-        assert_eq!(quorum.synced(1, 11), None);
-        assert_eq!(quorum.synced(9, 99), None);
-        assert_eq!(quorum.high_watermark(), 11);
-    }
-
-    #[test]
-    fn one_of_several_voters_never_elects_itself() {
-        let quorum = quorum(&[1, 2, 3], None, 0);
-        assert_eq!(quorum.stand(), []);
     }
 }

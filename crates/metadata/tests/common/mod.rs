@@ -8,12 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use metadata::controller::{
-    BrokerHeartbeat, BrokerRegistration, Command, Controller, CreatedTopic, HeartbeatReply, NewTopic, NodeSettings,
+    BrokerHeartbeat, BrokerRegistration, Command, Controller, CreatedTopic, HeartbeatReply, NewTopic, NodeSettings, Random,
     Refusal, Reply, activation_records, default_bootstrap_records,
 };
 use metadata::image::features::SUPPORTED;
 use metadata::image::{Delta, Endpoint, Image, Partition, SupportedFeature};
-use metadata::quorum::MetadataNode;
+use metadata::machine::Committed;
+use metadata::quorum::{MetadataNode, OpenError, Opened, Present};
+use storage::Fault;
 use wire::messages::MetadataRecord;
 use wire::{ErrorCode, Uuid};
 
@@ -75,10 +77,39 @@ pub fn run(node: &mut MetadataNode, commands: Vec<Command>) -> Vec<Reply> {
     let mut random = chance(7);
     let mut replies = Vec::new();
     for command in commands {
-        node.submit([command], 1_000, &mut random).unwrap();
-        replies.extend(node.sync().unwrap().into_iter().flat_map(|batch| batch.replies));
+        submit(node, [command], &mut random).unwrap();
+        replies.extend(sync(node).unwrap().into_iter().flat_map(|batch| batch.replies));
     }
     replies
+}
+
+/// The time of all tests, for wall and steady clock.
+pub const NOW_MS: i64 = 1_000;
+
+pub fn present(random: &mut dyn Random) -> Present<'_> {
+    Present { wall_ms: NOW_MS, steady_ms: NOW_MS, random }
+}
+
+pub fn start(opened: Opened) -> Result<MetadataNode, OpenError> {
+    let mut node = opened.start(&mut present(&mut chance(5)))?;
+    node.sync(&mut present(&mut chance(5)))?;
+    node.take_output();
+    Ok(node)
+}
+
+pub fn submit(
+    node: &mut MetadataNode,
+    commands: impl IntoIterator<Item = Command>,
+    random: &mut dyn Random,
+) -> Result<(), Fault> {
+    assert!(node.submit(commands, &mut present(random))?);
+    Ok(())
+}
+
+/// Syncs, and gives what that committed.
+pub fn sync(node: &mut MetadataNode) -> Result<Vec<Committed<Image, Reply>>, Fault> {
+    node.sync(&mut present(&mut chance(5)))?;
+    Ok(node.take_output().committed)
 }
 
 /// Copies a directory with everything in it.
@@ -133,7 +164,9 @@ impl Decider {
         let mut decider = Decider { controller, random: Box::new(chance(1)), now_ms: 0, records: Vec::new() };
         let context = decider.controller.context();
         let records = activation_records(&Image::default(), &context, bootstrap);
-        decider.ask(Command::Write(records));
+        decider.records.extend(decider.controller.write(records));
+        let end_offset = decider.controller.next_offset();
+        decider.controller.committed(end_offset);
         decider
     }
 
