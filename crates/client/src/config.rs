@@ -53,6 +53,26 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
+    /// The Java client's defaults, without any address to begin with.
+    pub fn bare(role: Role, client_id: &str) -> ClientConfig {
+        ClientConfig {
+            role,
+            bootstrap_servers: Vec::new(),
+            client_id: client_id.to_owned(),
+            log_name: format!("{} clientId={client_id}", role.name()),
+            request_timeout: Duration::from_secs(30),
+            api_timeout: Duration::from_secs(60),
+            patience: None,
+            retry_backoff: Duration::from_millis(100),
+            retry_backoff_max: Duration::from_secs(1),
+            reconnect_backoff: Duration::from_millis(50),
+            reconnect_backoff_max: Duration::from_secs(1),
+            connection_setup_timeout: Duration::from_secs(10),
+            metadata_max_age: Duration::from_secs(300),
+            frame_bytes_max: 1 << 30,
+        }
+    }
+
     /// Reads settings whose variables are filled in ([`crate::config_providers`]); those that are not there get the Java
     /// client's defaults.
     pub fn new(role: Role, properties: &Properties) -> Result<ClientConfig, Error> {

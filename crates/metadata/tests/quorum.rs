@@ -15,7 +15,7 @@ use metadata::controller::Reply;
 use metadata::image::Image;
 use metadata::quorum::{
     FetchFrom, FetchRequest, Fetched, Format, Known, MetadataNode, MetadataOptions, NextFetch, Outgoing, Present,
-    SnapshotPiece, SnapshotRequest, Timeouts, Voter, VoterSet, VoteReply, VoteRequest, format,
+    SnapshotPiece, SnapshotRequest, Timeouts, VoteReply, VoteRequest, Voter, VoterSet, format,
 };
 use storage::testing::MemDisk;
 use storage::{Disk, Shutdown};
@@ -101,7 +101,7 @@ impl Simulation {
             .map(|id| {
                 let disk = MemDisk::new();
                 disk.create_dir(Path::new(LOG_DIR)).unwrap();
-                let how = Format { voter: None, bootstrap: metadata::controller::default_bootstrap_records() };
+                let how = Format { voters: None, bootstrap: metadata::controller::default_bootstrap_records() };
                 format(&disk, Path::new(LOG_DIR), &how, 1).unwrap();
                 disk.sync_dir(Path::new("/")).unwrap();
                 let _ = id;
@@ -398,7 +398,10 @@ impl Simulation {
         }
         let high_watermark = quorum.high_watermark();
         let before = self.machines[id].high_watermark;
-        assert!(high_watermark >= before, "seed {seed}: the high watermark of {id} fell from {before} to {high_watermark}");
+        assert!(
+            high_watermark >= before,
+            "seed {seed}: the high watermark of {id} fell from {before} to {high_watermark}"
+        );
         assert!(high_watermark <= node.end_offset(), "seed {seed}: more is committed at {id} than is there");
         // Each offset is committed once, with the same content everywhere.
         let from = before.max(node.log().start_offset());
@@ -409,9 +412,11 @@ impl Simulation {
                 let this = (batch.leader_epoch(), batch.crc());
                 let first = *self.committed.entry(batch.base_offset()).or_insert(this);
                 assert_eq!(
-                    first, this,
+                    first,
+                    this,
                     "seed {seed}: offset {} is committed twice, with different content: {:#?}",
-                    batch.base_offset(), self.steps
+                    batch.base_offset(),
+                    self.steps
                 );
                 next = batch.next_offset();
             }
@@ -447,7 +452,10 @@ impl Simulation {
         for (id, image) in images.iter().enumerate() {
             for name in &self.acknowledged {
                 let steps = &self.steps;
-                assert!(image.topics.by_name(name).is_some(), "{hint}: {name} was acknowledged, not at {id}: {steps:#?}");
+                assert!(
+                    image.topics.by_name(name).is_some(),
+                    "{hint}: {name} was acknowledged, not at {id}: {steps:#?}"
+                );
             }
             assert_eq!(image, &images[0], "{hint}: {id} and 0 have come to different states");
         }

@@ -1,49 +1,51 @@
-//! The thread that runs the controller: takes commands, decides them in batches, has the quorum commit the records,
-//! applies and publishes the new image, brings this node's partitions in line, and then answers.
+//! The way to the active controller, wherever it is: in this process, or at the other end of a connection.
 //!
-//! It is a thread of its own because each step may wait for the disk. A fault of the metadata log ends the node: it could
-//! acknowledge nothing any more.
+//! What clients ask for reaches another node as they sent it (`forwarding.rs`); what this node itself asks for is a
+//! [`Command`], which [`crate::remote_controller`] puts into a request.
 
-use crate::chance::random;
-use crate::node::Node;
-use crate::quorum_view::QuorumView;
+use crate::quorum::{Description, Leader, QUEUE, Request};
+use crate::remote_controller::RemoteController;
 use metadata::controller::{
     AlterConfigsReply, Command, ConfigChanges, CreatePartitionsReply, CreateTopicsReply, DeletedTopic,
     ElectedPartition, ElectionType, FeatureUpdate, MorePartitions, NewSettings, NewTopic, ReassignPartition,
     ReassignedPartition, Refusal, Reply, TopicRef,
 };
-use metadata::quorum::{MetadataNode, SnapshotId};
-use std::collections::VecDeque;
+use metadata::quorum::SnapshotId;
 use std::ops::Range;
-use std::sync::Arc;
-use storage::Fault;
-use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::ErrorCode;
 
-/// Commands that may wait. More wait in their senders.
-const QUEUE: usize = 1024;
-/// Commands decided together at most.
-const BATCH: usize = 256;
+/// How long a request looks for a controller before it is given up.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it looks, where nobody tells of a new one.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Where requests go to be decided.
-pub struct ControllerHandle(mpsc::Sender<Request>);
-
-/// What the controller's thread is told.
-pub enum Request {
-    Decide {
-        command: Command,
-        reply: oneshot::Sender<Reply>,
-    },
-    /// A snapshot was written, or could not be.
-    Snapshot(std::io::Result<SnapshotId>),
-    Stop,
+pub struct ControllerHandle {
+    node_id: i32,
+    requests: mpsc::Sender<Request>,
+    leader: watch::Receiver<Leader>,
+    remote: RemoteController,
 }
 
-/// The two ends of the controller's queue.
-pub fn queue() -> (ControllerHandle, mpsc::Receiver<Request>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (ControllerHandle(sender), receiver)
+/// The ends of the metadata thread's queue, and of what it says of the leadership.
+pub struct Queue {
+    pub sender: mpsc::Sender<Request>,
+    pub receiver: mpsc::Receiver<Request>,
+    pub leader: watch::Sender<Leader>,
+}
+
+impl Queue {
+    pub fn new() -> Queue {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        Queue { sender, receiver, leader: watch::channel(Leader::default()).0 }
+    }
+
+    pub fn handle(&self, node_id: i32, remote: RemoteController) -> ControllerHandle {
+        ControllerHandle { node_id, requests: self.sender.clone(), leader: self.leader.subscribe(), remote }
+    }
 }
 
 /// The reply to a command is the one of the same name, so anything else is a bug in the controller.
@@ -57,14 +59,92 @@ macro_rules! reply {
 }
 
 impl ControllerHandle {
-    /// Decides, commits, applies, answers.
+    /// Decides, commits, applies, answers; by whichever node is the controller, now or within [`PATIENCE`].
     ///
     /// # Errors
-    /// NOT_CONTROLLER when the controller has stopped: what was asked may or may not be done.
+    /// NOT_CONTROLLER when no controller answered: what was asked may or may not be done.
     pub async fn submit(&self, command: Command) -> Result<Reply, ErrorCode> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut leader = self.leader.clone();
+        loop {
+            let now = *leader.borrow_and_update();
+            let outcome = match now.id {
+                Some(_) if now.is_here => self.decide(command.clone()).await,
+                Some(id) if id != self.node_id => self.remote.ask(id, &command).await,
+                _ => Err(ErrorCode::NotController),
+            };
+            let goes_on = RemoteController::serves(&command) && !self.requests.is_closed() && Instant::now() < deadline;
+            if outcome != Err(ErrorCode::NotController) || !goes_on {
+                return outcome;
+            }
+            let _ = timeout(LOOK_AGAIN, leader.changed()).await;
+        }
+    }
+
+    /// Has this node's own controller decide.
+    pub async fn decide(&self, command: Command) -> Result<Reply, ErrorCode> {
+        self.ask(|reply| Request::Decide { command, reply }).await
+    }
+
+    /// Asks the metadata thread.
+    ///
+    /// # Errors
+    /// NOT_CONTROLLER when it ended, or gave the leadership up before it could answer.
+    pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, ErrorCode> {
         let (reply, receiver) = oneshot::channel();
-        self.0.send(Request::Decide { command, reply }).await.map_err(|_| ErrorCode::NotController)?;
+        self.requests.send(request(reply)).await.map_err(|_| ErrorCode::NotController)?;
         receiver.await.map_err(|_| ErrorCode::NotController)
+    }
+
+    /// Who leads the quorum.
+    pub fn leader(&self) -> Leader {
+        *self.leader.borrow()
+    }
+
+    /// Whether this node decides.
+    pub fn is_here(&self) -> bool {
+        self.leader.borrow().is_here
+    }
+
+    /// Another node that leads; waits for it until `deadline`. `None` when nobody else does, or this node itself.
+    pub async fn leader_elsewhere(&self, deadline: Instant) -> Option<i32> {
+        let mut leader = self.leader.clone();
+        let found = leader.wait_for(|leader| leader.is_here || leader.id.is_some_and(|id| id != self.node_id));
+        match timeout_at(deadline, found).await {
+            Ok(Ok(leader)) => leader.id.filter(|_| !leader.is_here),
+            _ => None,
+        }
+    }
+
+    /// Waits until another node leads than `before`, or another epoch has begun, and gives the new leader.
+    pub async fn leader_other_than(&self, before: Leader) -> Leader {
+        let mut leader = self.leader.clone();
+        let is_other = |now: &Leader| now.id.is_some() && (now.epoch, now.id) != (before.epoch, before.id);
+        let changed = leader.wait_for(is_other).await.ok().map(|leader| *leader);
+        match changed {
+            Some(leader) => leader,
+            // The metadata thread has ended, and with it the node.
+            None => std::future::pending().await,
+        }
+    }
+
+    pub fn remote(&self) -> &RemoteController {
+        &self.remote
+    }
+
+    /// The quorum as this node sees it.
+    pub async fn describe(&self) -> Result<Description, ErrorCode> {
+        self.ask(Request::Describe).await
+    }
+
+    /// A snapshot was written, or could not be. To be called on a thread that may wait.
+    pub fn snapshot(&self, result: std::io::Result<SnapshotId>) {
+        let _ = self.requests.blocking_send(Request::Snapshot(result)); // the node is ending
+    }
+
+    /// Has the state published, now and whenever it changes.
+    pub async fn publish(&self) -> Result<(), ErrorCode> {
+        self.ask(Request::Publish).await
     }
 
     pub async fn create_topics(
@@ -135,9 +215,9 @@ impl ControllerHandle {
         reply!(self.submit(command).await?, UpdateFeatures)
     }
 
-    /// Ends the controller's thread when it has done what was asked before.
+    /// Ends the metadata thread when it has done what was asked before.
     pub async fn stop(&self) {
-        let _ = self.0.send(Request::Stop).await; // it may have ended by itself
+        let _ = self.requests.send(Request::Stop).await; // it may have ended by itself
     }
 
     /// A block of producer ids that nobody else gets.
@@ -148,75 +228,4 @@ impl ControllerHandle {
         let block = block.map_err(Refusal::with_default_text)??;
         Ok(block.first..block.first + i64::from(block.count))
     }
-}
-
-/// Runs until it is told to stop or the metadata log fails, and gives the log back.
-pub fn run(node: &Arc<Node>, mut metadata: MetadataNode, mut requests: mpsc::Receiver<Request>) -> MetadataNode {
-    let mut random = random();
-    let mut batch = Vec::new();
-    loop {
-        requests.blocking_recv_many(&mut batch, BATCH);
-        match step(node, &mut metadata, &mut batch, &mut random) {
-            Ok(true) => {}
-            Ok(false) => return metadata,
-            Err(fault) => {
-                error!(error = %fault, "the metadata log failed: this node stops");
-                node.fail();
-                return metadata;
-            }
-        }
-    }
-}
-
-/// Handles what has come; `false` when it was the end.
-fn step(
-    node: &Arc<Node>,
-    metadata: &mut MetadataNode,
-    batch: &mut Vec<Request>,
-    random: &mut impl FnMut() -> u64,
-) -> Result<bool, Fault> {
-    let now_ms = node.clock.now_ms();
-    let mut goes_on = !batch.is_empty(); // an empty batch: all handles are gone
-    let mut commands = Vec::with_capacity(batch.len());
-    let mut replies = VecDeque::with_capacity(batch.len());
-    for request in batch.drain(..) {
-        match request {
-            Request::Decide { command, reply } => {
-                commands.push(command);
-                replies.push_back(reply);
-            }
-            Request::Snapshot(Ok(id)) => metadata.snapshot_written(id, now_ms)?,
-            Request::Snapshot(Err(e)) => {
-                warn!(error = %e, "a snapshot of the cluster's state could not be written; the log grows until one can");
-                metadata.snapshot_failed();
-            }
-            Request::Stop => goes_on = false,
-        }
-    }
-    metadata.submit(commands, now_ms, random)?;
-    let committed = metadata.sync()?;
-    if !committed.is_empty() {
-        node.publish_quorum(QuorumView::of(metadata));
-    }
-    for committed in committed {
-        node.publish(committed.state, &committed.change);
-        for reply in committed.replies {
-            if let Some(sender) = replies.pop_front() {
-                let _ = sender.send(reply); // nobody may wait for it any more
-            }
-        }
-    }
-    if let Some(job) = metadata.snapshot_due(now_ms) {
-        let node = node.clone();
-        std::thread::Builder::new()
-            .name("snapshot".into())
-            .spawn(move || drop(node.controller.0.blocking_send(Request::Snapshot(job.run()))))
-            .map_err(|e| Fault::new("start a thread for a snapshot in", metadata.log().dir(), &e))?;
-    }
-    if let Some(remove) = metadata.housekeeping(now_ms)?
-        && let Err(fault) = remove.run()
-    {
-        warn!(error = %fault, "old files of the metadata log could not be removed");
-    }
-    Ok(goes_on)
 }

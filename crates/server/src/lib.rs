@@ -4,7 +4,8 @@
 //! grow by a claimed length; nothing waits on a reactor. Decisions are made in the quiet crates; this one carries them out.
 //!
 //! Read `start.rs` (how a node comes up and goes down), `net/connection.rs` and `api/mod.rs` (how a request is answered),
-//! `controller.rs` and `reconciler.rs` (how a change of the cluster's state reaches the partitions).
+//! `quorum/mod.rs`, `publisher.rs` and `reconciler.rs` (how a change of the cluster's state comes about and reaches the
+//! partitions), `controller.rs` (how this node finds who decides).
 
 mod api;
 mod auto_create;
@@ -19,6 +20,7 @@ mod fetch_sessions;
 mod groups;
 mod housekeeping;
 mod internal_topics;
+mod joining;
 pub mod local_time;
 mod log_config;
 mod log_dirs;
@@ -28,8 +30,11 @@ mod net;
 mod node;
 mod partitions;
 mod producer_ids;
-mod quorum_view;
+mod publisher;
+mod quorum;
 mod reconciler;
+mod registration;
+mod remote_controller;
 mod replicas;
 mod start;
 mod sync;

@@ -61,6 +61,16 @@ pub struct OpenedLog {
 }
 
 impl LogDirs {
+    /// Takes back that these directories belong to a node: the cluster did not take it, and another id may be meant.
+    pub fn forget_identity(&self) {
+        for dir in &self.dirs {
+            let path = dir.path().join("meta.properties");
+            if let Err(error) = self.disk.remove_file(&path) {
+                warn!(path = %path.display(), %error, "could not be removed; remove it before this directory is used for another node");
+            }
+        }
+    }
+
     /// Takes directories into use; their logs are opened by [`LogDirs::open_log`].
     pub fn new(
         disk: Arc<dyn Disk>,

@@ -9,13 +9,13 @@ use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::housekeeping::Housekeeping;
 use crate::internal_topics;
+use crate::log_dirs::OpenedLog;
 use crate::logging::loggers::Loggers;
 use crate::metrics::Metrics;
 use crate::net::limits::Limits;
 use crate::net::works::Works;
 use crate::partitions::{Cell, Partitions};
 use crate::producer_ids::ProducerIds;
-use crate::quorum_view::QuorumView;
 use crate::reconciler::Reconciler;
 use crate::replicas::Replicas;
 use crate::telemetry::Telemetry;
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{debug, error, warn};
-use wire::ErrorCode;
+use wire::{ErrorCode, Uuid};
 
 /// A fetch session unused for this long may give its slot away (`min.incremental.fetch.session.eviction.ms`).
 const FETCH_SESSION_EVICTION_MS: i64 = 120_000;
@@ -81,7 +81,6 @@ pub struct Node {
     reconciler: Mutex<Reconciler>,
     broker_epoch: AtomicI64,
     image: ArcSwap<Image>,
-    quorum: ArcSwap<QuorumView>,
     stop: watch::Sender<Stop>,
     refusals: Throttle,
     damage_reports: Throttle,
@@ -122,7 +121,6 @@ impl Node {
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),
-            quorum: ArcSwap::default(),
             stop: watch::channel(Stop::Running).0,
             refusals: Throttle::new(REPORTS_EVERY),
             damage_reports: Throttle::new(REPORTS_EVERY),
@@ -144,17 +142,16 @@ impl Node {
         self.image.load_full()
     }
 
-    /// The quorum as the controller's last step left it.
-    pub fn quorum(&self) -> Arc<QuorumView> {
-        self.quorum.load_full()
-    }
-
-    pub fn publish_quorum(&self, view: QuorumView) {
-        self.quorum.store(Arc::new(view));
+    /// Takes in a state before the node serves: nothing is opened.
+    pub fn publish_ahead(&self, image: Arc<Image>) {
+        self.image.store(image);
     }
 
     /// Takes in a new state: partitions first, so that whoever sees the state finds them.
     pub fn publish(self: &Arc<Node>, image: Arc<Image>, delta: &Delta) {
+        if !self.config.roles.broker {
+            return self.image.store(image);
+        }
         self.spread_followers(&image);
         let commands = broker::reconcile(&image, delta, self.node_id);
         self.carry_out(image.clone(), commands);
@@ -172,6 +169,9 @@ impl Node {
 
     /// Takes in the state that the node begins with.
     pub fn publish_all(self: &Arc<Node>, image: Arc<Image>) {
+        if !self.config.roles.broker {
+            return self.image.store(image);
+        }
         self.spread_followers(&image);
         let commands = broker::reconcile_all(&image, self.node_id);
         self.carry_out(image.clone(), commands);
@@ -209,6 +209,11 @@ impl Node {
         // One after the other: the last has the latest settings.
         let _turn = self.limits_turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.limits.store(Arc::new(limits(&self.config, &self.image())));
+    }
+
+    /// Logs that were opened ahead of the state that says what becomes of them.
+    pub fn opened(&self, logs: Vec<((Uuid, i32), OpenedLog)>) {
+        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner).opened(logs);
     }
 
     /// Starts the cleaner, or has it follow its settings.

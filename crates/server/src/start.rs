@@ -6,24 +6,29 @@
 
 use crate::chance;
 use crate::clock::Clock;
-use crate::config::{self, BrokerConfig};
-use crate::controller;
+use crate::config::{self, BrokerConfig, Formats};
+use crate::controller::Queue;
 use crate::failed_dirs;
 use crate::housekeeping::Housekeeping;
+use crate::joining;
 use crate::log_dirs::{LogDirs, OpenedLog};
 use crate::logging::loggers::Loggers;
 use crate::net::listener;
 use crate::net::vitals::Registry;
 use crate::node::{Node, Stop};
-use crate::quorum_view::QuorumView;
+use crate::publisher::Publisher;
+use crate::quorum::peers::Peers;
+use crate::quorum::{self, MetadataThread};
 use crate::reconciler::Reconciler;
+use crate::registration::{self, Registration};
+use crate::remote_controller::RemoteController;
 use crate::replicas::Replicas;
 use crate::{StartArgs, logging, takeover};
-use metadata::controller::{
-    BrokerHeartbeat, BrokerRegistration, Command, NodeSettings, Reply, default_bootstrap_records,
+use metadata::controller::{NodeSettings, default_bootstrap_records};
+use metadata::image::Image;
+use metadata::quorum::{
+    Format, MetadataNode, MetadataOptions, Opened, Present, Voter, VoterEndpoint, VoterSet, format,
 };
-use metadata::image::{ControllerRegistration, Endpoint, Image, SupportedFeature, features};
-use metadata::quorum::{self, Format, MetadataNode, MetadataOptions, Opened, Voter, VoterSet};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -33,8 +38,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::{Disk, FdBudget, LogDir, MetaProperties, RealDisk, Shutdown};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info, warn};
-use wire::Uuid;
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+use wire::{ErrorCode, Uuid};
 
 /// Descriptors kept for what is neither a log that stays open nor a connection: sockets that listen, files in use on
 /// [`BLOCKING_THREADS`]. Where the limit is small, a quarter of it, but no fewer than those threads may need.
@@ -85,6 +91,7 @@ fn refuse(reason: &dyn std::fmt::Display) -> ExitCode {
 
 struct Bound {
     name: Arc<str>,
+    is_controller: bool,
     listener: std::net::TcpListener,
     address: SocketAddr,
 }
@@ -95,75 +102,211 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let dirs = lock(&disk, &config, &boot_id)?;
-    let identity = identify(&disk, &config, dirs)?;
+    let identity = identify(&disk, &config, dirs).await?;
     let opened = open_metadata(&disk, &config, &identity, &fds)?;
     takeover::check(opened.image())?;
     let (clock, cluster_id) = (Clock, identity.cluster_id.clone());
     let shutdown = identity.shutdown();
-    let previous_epoch = identity.previous_broker_epoch(opened.image(), config.node_id);
-    let log_dir_ids: Vec<Uuid> = identity.dirs.iter().map(|(id, _)| *id).collect();
+    let clean_epoch = identity.clean_broker_epoch();
+    let log_dir_ids: Vec<Uuid> = identity.log_dir_ids(&config);
+    let joins = identity.is_new && config.roles.formats == Formats::AsQuorumSays;
     let dirs = Arc::new(LogDirs::new(disk, identity.dirs, fds, &config)?);
-    let logs = open_logs(&dirs, &config, opened.image(), clock.now_ms())?;
+    // A node that is the whole quorum knows the cluster's state now, and can still refuse it.
+    let logs = match opened.is_alone() {
+        true => Some(open_logs(&dirs, &config, opened.image(), clock.now_ms())?),
+        false => None,
+    };
     for dir in dirs.iter() {
         dir.log_dir.begin(&boot_id)?;
     }
-    let metadata = opened.activate(clock.now_ms())?;
-    let (handle, requests) = controller::queue();
-    let mut reconciler = Reconciler::new(dirs.clone());
-    reconciler.opened(logs);
+    let mut random = chance::random();
+    let mut present = Present { wall_ms: clock.now_ms(), steady_ms: 0, random: &mut random };
+    let metadata = opened.start(&mut present)?;
+    let queue = Queue::new();
+    let own = config.controller_endpoints();
+    let voters = metadata.quorum().voters();
+    let peers = Peers::new(
+        cluster_id.clone(),
+        joining::client_config(&config),
+        own,
+        voters,
+        queue.sender.clone(),
+        tokio::runtime::Handle::current(),
+    );
+    let handle = queue.handle(config.node_id, RemoteController::new(peers.clone()));
+    let reconciler = Reconciler::new(dirs.clone());
     let housekeeping = Housekeeping::new(dirs.clone());
     let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, housekeeping, loggers));
-    node.publish_quorum(QuorumView::of(&metadata));
-    node.publish_all(metadata.image().clone());
-    dirs.put_aside_unknown();
-    let controller = {
+    stop_on_signals(&node)?;
+    let (publisher, publisher_thread) = Publisher::start(node.clone())?;
+    let (caught_up, mut state) = oneshot::channel();
+    let thread = MetadataThread {
+        node: node.clone(),
+        metadata,
+        requests: queue.receiver,
+        peers,
+        publisher,
+        leader: queue.leader,
+        caught_up: Some(caught_up),
+    };
+    let metadata_thread = {
         let node = node.clone();
-        std::thread::Builder::new().name("controller".into()).spawn(move || {
-            let _stop_on_panic = node.indispensable("controller");
-            controller::run(&node, metadata, requests)
+        std::thread::Builder::new().name("metadata".into()).spawn(move || {
+            let _stop_on_panic = node.indispensable("metadata");
+            quorum::run(thread)
         })?
     };
-    register(&node, log_dir_ids, previous_epoch).await?;
-    let housekeeping = {
-        let node = node.clone();
-        std::thread::Builder::new().name("housekeeping".into()).spawn(move || {
-            let _stop_on_panic = node.indispensable("housekeeping");
-            node.housekeeping.run(&node)
-        })?
-    };
-    node.configure_cleaner();
-    Replicas::start(&node);
+    let controllers = Registry::new(connections_max);
     let registry = Registry::new(connections_max);
+    let mut voting = tokio::task::JoinSet::new();
+    accept(&node, &bound, true, &controllers, &mut voting)?;
     let mut accepting = tokio::task::JoinSet::new();
-    for b in bound.iter() {
-        let listener = b.listener.try_clone()?;
-        accepting.spawn(listener::accept(node.clone(), b.name.clone(), listener, registry.clone()));
-    }
-    spawn_sweeper(&node, &registry);
-    {
-        let node = node.clone();
-        tokio::spawn(async move { failed_dirs::report(&node).await });
-    }
-    if let Some(address) = node.config.metrics_listener {
-        crate::metrics::serve(&node, address)?;
-    }
-    banner(&node, &bound, shutdown, started);
-    let stop = wait_for_stop(&node).await?;
+    let served = serve(&node, &dirs, logs, &mut state, log_dir_ids, clean_epoch, shutdown).await;
+    let housekeeping = match served {
+        Ok(Some(housekeeping)) => {
+            accept(&node, &bound, false, &registry, &mut accepting)?;
+            for registry in [&registry, &controllers] {
+                spawn_sweeper(&node, registry);
+            }
+            if let Some(address) = node.config.metrics_listener {
+                crate::metrics::serve(&node, address)?;
+            }
+            banner(&node, &bound, shutdown, started);
+            node.stopped().await;
+            Some(housekeeping)
+        }
+        Ok(None) => None,
+        Err(failure) => {
+            if joins {
+                dirs.forget_identity();
+            }
+            node.controller.stop().await;
+            return Err(failure);
+        }
+    };
+    let stop = node.stop_state();
     info!("stopping");
     accepting.shutdown().await;
-    drop(bound);
-    controlled_shutdown(&node).await;
+    if node.config.roles.broker && node.broker_epoch() >= 0 {
+        registration::take_leave(&node).await;
+    }
     drain(&registry).await;
     node.controller.stop().await;
     node.cleaner.stop();
     node.housekeeping.stop();
-    // Both threads end by themselves now; what they still write is part of an orderly end.
-    let metadata = controller.join().map_err(|_| "the controller's thread panicked")?;
-    housekeeping.join().map_err(|_| "the housekeeping thread panicked")?;
+    // The threads end by themselves now; what they still write is part of an orderly end.
+    let ended = tokio::task::spawn_blocking(move || {
+        let metadata = metadata_thread.join();
+        let publisher = publisher_thread.join();
+        let housekeeping = housekeeping.map(std::thread::JoinHandle::join);
+        (metadata, publisher, housekeeping)
+    });
+    let (metadata, publisher, housekeeping) = ended.await?;
+    let metadata = metadata.map_err(|_| "the metadata thread panicked")?;
+    publisher.map_err(|_| "the publisher's thread panicked")?;
+    housekeeping.transpose().map_err(|_| "the housekeeping thread panicked")?;
+    voting.shutdown().await;
+    drain(&controllers).await;
+    drop(bound);
     metadata.close()?;
     node.housekeeping.close(&node);
     info!("stopped");
     Ok(if stop == Stop::Failed { stop } else { node.stop_state() })
+}
+
+/// Takes up the cluster's state and, as a broker, registers; then the node serves. `None` when it is to stop before that.
+async fn serve(
+    node: &Arc<Node>,
+    dirs: &Arc<LogDirs>,
+    logs: Option<Logs>,
+    state: &mut oneshot::Receiver<Arc<Image>>,
+    log_dir_ids: Vec<Uuid>,
+    clean_epoch: Option<i64>,
+    shutdown: Shutdown,
+) -> Result<Option<std::thread::JoinHandle<()>>, Failure> {
+    let roles = node.config.roles;
+    if !roles.broker {
+        node.controller.publish().await.map_err(|e| e.name())?;
+        spawn_controller_registration(node, chance::uuid());
+        let housekeeping = spawn_housekeeping(node)?;
+        return Ok(Some(housekeeping));
+    }
+    let Some(image) = joining::wait_for_state(node, state).await? else { return Ok(None) };
+    let logs = match logs {
+        Some(logs) => logs,
+        None => {
+            takeover::check(&image)?;
+            let (dirs, node, image) = (dirs.clone(), node.clone(), image.clone());
+            let now_ms = node.clock.now_ms();
+            tokio::task::spawn_blocking(move || open_logs(&dirs, &node.config, &image, now_ms)).await??
+        }
+    };
+    node.opened(logs);
+    node.controller.publish().await.map_err(|e| e.name())?;
+    dirs.put_aside_unknown();
+    // The epoch under which everything acknowledged is known to be here still (KIP-966). A kill loses nothing that was
+    // written, as long as the machine went on.
+    let previous_broker_epoch = match shutdown {
+        Shutdown::Clean => clean_epoch.unwrap_or(-1),
+        Shutdown::Killed => image.cluster.broker(node.node_id).map_or(-1, |b| b.epoch),
+        Shutdown::PowerCut => -1,
+    };
+    let registration = Registration::new(log_dir_ids, previous_broker_epoch);
+    if roles.controller {
+        spawn_controller_registration(node, registration.incarnation_id);
+    }
+    registration::register(node, &registration).await.map_err(|refusal| refusal.to_string())?;
+    if node.is_stopping() {
+        return Ok(None);
+    }
+    let housekeeping = spawn_housekeeping(node)?;
+    node.configure_cleaner();
+    Replicas::start(node);
+    {
+        let (node, registration) = (node.clone(), registration);
+        tokio::spawn(async move { registration::live(&node, &registration).await });
+    }
+    {
+        let node = node.clone();
+        tokio::spawn(async move { failed_dirs::report(&node).await });
+    }
+    Ok(Some(housekeeping))
+}
+
+fn spawn_housekeeping(node: &Arc<Node>) -> io::Result<std::thread::JoinHandle<()>> {
+    let node = node.clone();
+    std::thread::Builder::new().name("housekeeping".into()).spawn(move || {
+        let _stop_on_panic = node.indispensable("housekeeping");
+        node.housekeeping.run(&node)
+    })
+}
+
+/// Makes this controller known, as soon as there is an active one.
+fn spawn_controller_registration(node: &Arc<Node>, incarnation_id: Uuid) {
+    let node = node.clone();
+    tokio::spawn(async move {
+        while !node.is_stopping() {
+            match registration::register_controller(&node, incarnation_id).await {
+                Ok(()) => return,
+                Err(refusal) if refusal.code == ErrorCode::UnsupportedVersion => return, // an older cluster has none
+                Err(refusal) => warn!(%refusal, "this controller could not register yet"),
+            }
+        }
+    });
+}
+
+fn accept(
+    node: &Arc<Node>,
+    bound: &[Bound],
+    controllers: bool,
+    registry: &Arc<Registry>,
+    tasks: &mut tokio::task::JoinSet<io::Result<()>>,
+) -> io::Result<()> {
+    for b in bound.iter().filter(|b| b.is_controller == controllers) {
+        let listener = b.listener.try_clone()?;
+        tasks.spawn(listener::accept(node.clone(), b.name.clone(), b.is_controller, listener, registry.clone()));
+    }
+    Ok(())
 }
 
 /// Raises the limit on open files as far as it goes and shares it out: the logs' budget, and how many connections there
@@ -192,8 +335,12 @@ fn share_descriptors() -> (Arc<FdBudget>, usize) {
 /// Binds all listeners, before anything else: a port that is taken is the commonest mistake.
 fn bind(config: &mut BrokerConfig) -> Result<Vec<Bound>, Failure> {
     let mut bound: Vec<Bound> = Vec::new();
-    for at in 0..config.listeners.len() {
-        let configured = config.listeners[at].clone();
+    for at in 0..config.listeners.len() + config.controller_listeners.len() {
+        let (is_controller, at) = match at.checked_sub(config.listeners.len()) {
+            Some(at) => (true, at),
+            None => (false, at),
+        };
+        let configured = if is_controller { &config.controller_listeners[at] } else { &config.listeners[at] }.clone();
         let name: Arc<str> = configured.name.as_str().into();
         let mut port = configured.port;
         let first = bound.len();
@@ -203,7 +350,7 @@ fn bind(config: &mut BrokerConfig) -> Result<Vec<Bound>, Failure> {
                 Ok(listener) => {
                     let address = listener.local_addr()?;
                     port = address.port();
-                    bound.push(Bound { name: name.clone(), listener, address });
+                    bound.push(Bound { name: name.clone(), is_controller, listener, address });
                 }
                 // A machine without IPv6, or without IPv4: the other family does.
                 Err(e) if is_missing_family(&e) && configured.addresses()?.len() > 1 => {}
@@ -212,6 +359,10 @@ fn bind(config: &mut BrokerConfig) -> Result<Vec<Bound>, Failure> {
         }
         if bound.len() == first {
             return Err(format!("Socket server failed to bind to {configured}: no such address here.").into());
+        }
+        if is_controller {
+            config.controller_listeners[at].port = port;
+            continue;
         }
         config.listeners[at].port = port;
         for advertised in config.advertised.iter_mut().filter(|a| a.listener == configured.name && a.port == 0) {
@@ -239,6 +390,8 @@ fn lock(disk: &Arc<dyn Disk>, config: &BrokerConfig, boot_id: &str) -> Result<Ve
 /// Whose directories these are.
 struct Identity {
     cluster_id: String,
+    /// The directories were prepared just now.
+    is_new: bool,
     dirs: Vec<(Uuid, LogDir)>,
     metadata_dir_id: Uuid,
 }
@@ -254,21 +407,20 @@ impl Identity {
         }
     }
 
-    /// The epoch under which everything acknowledged is known to be here still (KIP-966). A kill loses nothing that was
-    /// written, as long as the machine went on.
-    fn previous_broker_epoch(&self, image: &Image, node_id: i32) -> i64 {
-        match self.shutdown() {
-            Shutdown::Clean => {
-                self.dirs.iter().map(|(_, d)| d.clean_shutdown_broker_epoch().unwrap_or(-1)).min().unwrap_or(-1)
-            }
-            Shutdown::Killed => image.cluster.broker(node_id).map_or(-1, |b| b.epoch),
-            Shutdown::PowerCut => -1,
-        }
+    /// The epoch of the broker whose end all directories say was orderly.
+    fn clean_broker_epoch(&self) -> Option<i64> {
+        self.dirs.iter().map(|(_, d)| d.clean_shutdown_broker_epoch().unwrap_or(-1)).min()
+    }
+
+    /// The directories for partitions; that of the metadata log may be another.
+    fn log_dir_ids(&self, config: &BrokerConfig) -> Vec<Uuid> {
+        let of_partitions = |dir: &LogDir| config.log_dirs.iter().any(|path| path == dir.path());
+        self.dirs.iter().filter(|(_, dir)| of_partitions(dir)).map(|(id, _)| *id).collect()
     }
 }
 
 /// Checks that the directories belong together and to this node; formats new ones where this node may.
-fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) -> Result<Identity, Failure> {
+async fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) -> Result<Identity, Failure> {
     let mut cluster_id: Option<String> = None;
     for dir in &dirs {
         let (Some(meta), path) = (dir.meta(), dir.path().display()) else { continue };
@@ -295,7 +447,7 @@ fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) 
             .into());
         }
     }
-    if cluster_id.is_none() && !config.roles.embedded {
+    if cluster_id.is_none() && config.roles.formats == Formats::Never {
         return Err(format!(
             "No `meta.properties` found in {} (have you run `kafka-storage.sh format` to format it?). A node with process.roles \
              never formats itself: a voter that lost its disk would vote twice.",
@@ -304,15 +456,21 @@ fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) 
         .into());
     }
     let is_new = cluster_id.is_none();
-    let cluster_id = cluster_id.unwrap_or_else(|| chance::uuid().to_string());
+    let cluster_id = match (cluster_id, config.roles.formats) {
+        (Some(id), _) => id,
+        (None, Formats::AsQuorumSays) => joining::cluster_id(config).await?,
+        (None, _) => chance::uuid().to_string(),
+    };
     let now_ms = Clock.now_ms();
     let ids: Vec<Uuid> =
         dirs.iter().map(|d| d.meta().and_then(|m| m.directory_id).unwrap_or_else(chance::uuid)).collect();
     let at = dirs.iter().position(|d| d.path() == config.metadata_log_dir).unwrap_or(0);
-    if is_new {
-        let voter = Voter { id: config.node_id, directory_id: ids[at], endpoints: Vec::new() };
-        let format = Format { voters: Some(VoterSet::new(vec![voter])), bootstrap: default_bootstrap_records() };
-        quorum::format(&**disk, &config.metadata_log_dir, &format, now_ms)?;
+    if is_new && config.roles.formats == Formats::Alone {
+        let endpoint = |(name, (host, port)): (String, (String, u16))| VoterEndpoint { name, host, port };
+        let endpoints = config.controller_endpoints().into_iter().map(endpoint).collect();
+        let voter = Voter { id: config.node_id, directory_id: ids[at], endpoints };
+        let how = Format { voters: Some(VoterSet::new(vec![voter])), bootstrap: default_bootstrap_records() };
+        format(&**disk, &config.metadata_log_dir, &how, now_ms)?;
     }
     // The metadata log's directory last: without its meta.properties a crash in between formats again.
     let order = (0..dirs.len()).filter(|i| *i != at).chain([at]);
@@ -328,7 +486,7 @@ fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) 
         }
     }
     let metadata_dir_id = ids[at];
-    Ok(Identity { cluster_id, dirs: ids.into_iter().zip(dirs).collect(), metadata_dir_id })
+    Ok(Identity { cluster_id, is_new, dirs: ids.into_iter().zip(dirs).collect(), metadata_dir_id })
 }
 
 fn open_metadata(
@@ -339,7 +497,9 @@ fn open_metadata(
 ) -> Result<Opened, Failure> {
     let log = &config.metadata_log;
     let options = MetadataOptions {
+        votes: config.roles.controller,
         static_voters: config.static_voters(),
+        timeouts: config.quorum.timeouts,
         settings: NodeSettings { node_id: config.node_id, file: config.file.clone() },
         session_timeout_ms: config.broker_session_timeout.as_millis() as i64,
         shutdown: identity.shutdown(),
@@ -395,69 +555,6 @@ fn open_logs(dirs: &Arc<LogDirs>, config: &BrokerConfig, image: &Image, now_ms: 
     })
 }
 
-/// Makes this node known to the cluster and ready to lead.
-async fn register(node: &Arc<Node>, log_dirs: Vec<Uuid>, previous_broker_epoch: i64) -> Result<(), Failure> {
-    let incarnation_id = chance::uuid();
-    let config = &node.config;
-    let features: Vec<SupportedFeature> = features::SUPPORTED
-        .iter()
-        .map(|(name, min, max)| SupportedFeature { name: (*name).into(), min: *min, max: *max })
-        .collect();
-    let endpoint =
-        |name: &str, host: &str, port| Endpoint { name: name.into(), host: host.into(), port, security_protocol: 0 };
-    let controller = ControllerRegistration {
-        id: node.node_id,
-        incarnation_id,
-        zk_migration_ready: false,
-        endpoints: config
-            .controller_listeners
-            .iter()
-            .map(|l| endpoint(&l.name, if l.host.is_empty() { "localhost" } else { &l.host }, l.port))
-            .collect(),
-        features: features.clone(),
-    };
-    node.controller.submit(Command::RegisterController(controller)).await.map_err(|e| e.name())?;
-    let registration = BrokerRegistration {
-        broker_id: node.node_id,
-        cluster_id: node.cluster_id.clone(),
-        incarnation_id,
-        endpoints: config.advertised.iter().map(|a| endpoint(&a.listener, &a.host, a.port)).collect(),
-        features,
-        rack: config.rack.clone(),
-        is_migrating_zk_broker: false,
-        log_dirs,
-        previous_broker_epoch,
-    };
-    let reply = node.controller.submit(Command::RegisterBroker(registration)).await.map_err(|e| e.name())?;
-    let Reply::RegisterBroker(registered) = reply else { return Err("the controller gave another reply".into()) };
-    let epoch = registered.map_err(|r| r.message.unwrap_or_else(|| r.code.name().to_owned()))?;
-    node.set_broker_epoch(epoch);
-    let heartbeat = heartbeat(node, false).await?;
-    match heartbeat.is_fenced {
-        false => {
-            // Test containers wait for these words of Kafka's.
-            info!(broker_epoch = epoch, "the broker is unfenced. Transitioning from RECOVERY to RUNNING");
-            Ok(())
-        }
-        true => Err("the controller keeps this broker fenced".into()),
-    }
-}
-
-async fn heartbeat(node: &Node, want_shut_down: bool) -> Result<metadata::controller::HeartbeatReply, Failure> {
-    let heartbeat = BrokerHeartbeat {
-        broker_id: node.node_id,
-        broker_epoch: node.broker_epoch(),
-        current_metadata_offset: node.image().offset,
-        want_shut_down,
-        offline_log_dirs: failed_dirs::ids(node),
-        ..Default::default()
-    };
-    match node.controller.submit(Command::Heartbeat(heartbeat)).await.map_err(|e| e.name())? {
-        Reply::Heartbeat(reply) => Ok(reply.map_err(|r| r.message.unwrap_or_else(|| r.code.name().to_owned()))?),
-        _ => Err("the controller gave another reply".into()),
-    }
-}
-
 fn spawn_sweeper(node: &Arc<Node>, registry: &Arc<Registry>) {
     let (node, registry) = (node.clone(), registry.clone());
     tokio::spawn(async move {
@@ -508,26 +605,18 @@ fn banner(node: &Node, bound: &[Bound], shutdown: Shutdown, started: Instant) {
     }
 }
 
-async fn wait_for_stop(node: &Arc<Node>) -> Result<Stop, Failure> {
+/// Stops the node in order when its process is asked to end.
+fn stop_on_signals(node: &Arc<Node>) -> io::Result<()> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => node.ask_to_stop(),
-        _ = int.recv() => node.ask_to_stop(),
-        _ = node.stopped() => {}
-    }
-    Ok(node.stop_state())
-}
-
-/// Hands over what this node leads. Alone, there is nobody to hand over to, but the state says that the end was orderly.
-async fn controlled_shutdown(node: &Node) {
-    for want_shut_down in [true, true] {
-        match tokio::time::timeout(DRAIN, heartbeat(node, want_shut_down)).await {
-            Ok(Ok(reply)) if reply.should_shut_down => return,
-            Ok(Ok(_)) => {}
-            Ok(Err(e)) => return error!(error = %e, "no controlled shutdown"),
-            Err(_) => return error!("no controlled shutdown: the controller did not answer"),
+    let node = node.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
         }
-    }
+        node.ask_to_stop();
+    });
+    Ok(())
 }
 
 /// Gives clients the time to read their answers, then ends what is left.

@@ -194,8 +194,8 @@ impl Controller {
             }
             Command::RegisterBroker(request) => {
                 // A broker with this node's id is in this very process: who had it before was its former one.
-                let has_session = request.broker_id != self.settings.node_id
-                    && self.heartbeats.holds(image, &request, now_ms);
+                let has_session =
+                    request.broker_id != self.settings.node_id && self.heartbeats.holds(image, &request, now_ms);
                 let decision = super::register_broker(image, &context, &request, next_offset, has_session);
                 if decision.reply.is_ok() {
                     self.heartbeats.registered(request.broker_id, now_ms);

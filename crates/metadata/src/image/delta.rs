@@ -46,7 +46,9 @@ impl Delta {
         let mut delta = Delta::default();
         for topic in after.topics.iter() {
             let created = before.topics.get(topic.id).is_none();
-            delta.topics.insert(topic.id, TopicDelta { created, partitions: topic.partitions.keys().copied().collect() });
+            delta
+                .topics
+                .insert(topic.id, TopicDelta { created, partitions: topic.partitions.keys().copied().collect() });
         }
         for topic in before.topics.iter().filter(|topic| after.topics.get(topic.id).is_none()) {
             delta.removed_topics.insert(topic.id, topic.clone());

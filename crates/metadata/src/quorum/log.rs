@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use storage::{Disk, Fault, Log, LogConfig, OpenMode, ReadError, RemoveRequest, SyncRequest};
-use wire::records::batches;
-use wire::{ErrorCode, Uuid};
 use wire::control::{ControlRecord, control_batch};
 use wire::messages::MetadataRecord;
+use wire::records::batches;
+use wire::{ErrorCode, Uuid};
 
 use super::batches::data_batches;
 use super::election::{self, Election};
@@ -201,7 +201,9 @@ impl MetadataLog {
         match self.log.read_bytes(from, max_bytes, upto) {
             Ok(bytes) => Ok(bytes),
             Err(ReadError::Fault(fault)) => Err(fault),
-            Err(error) => Err(Fault::new("read", &self.dir, &io::Error::new(io::ErrorKind::InvalidData, error.to_string()))),
+            Err(error) => {
+                Err(Fault::new("read", &self.dir, &io::Error::new(io::ErrorKind::InvalidData, error.to_string())))
+            }
         }
     }
 
@@ -268,7 +270,12 @@ impl MetadataLog {
     }
 
     /// A part of a snapshot, and the size of the whole; `None` when there is no such snapshot.
-    pub fn read_snapshot(&self, id: SnapshotId, position: u64, max_bytes: u32) -> Result<Option<(Vec<u8>, u64)>, Fault> {
+    pub fn read_snapshot(
+        &self,
+        id: SnapshotId,
+        position: u64,
+        max_bytes: u32,
+    ) -> Result<Option<(Vec<u8>, u64)>, Fault> {
         if !self.snapshots.contains(&id) {
             return Ok(None);
         }

@@ -22,12 +22,12 @@ mod voters;
 pub use batches::{Content, data_batches, encode as encode_record, version_of};
 pub use election::Election;
 pub use format::{Format, format};
-pub use load::{Loaded, OpenError, load};
 pub use leadership::{Leadership, Progress};
+pub use load::{Loaded, OpenError, load};
 pub use log::MetadataLog;
 pub use messages::{
-    BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, FetchedContent, Known, LogEnd, Outgoing, ReplicaKey, SnapshotPiece,
-    SnapshotRequest, VoteReply, VoteRequest,
+    BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, FetchedContent, Known, LogEnd, Outgoing, ReplicaKey,
+    SnapshotPiece, SnapshotRequest, VoteReply, VoteRequest,
 };
 pub use node::{MetadataNode, MetadataOptions, NextFetch, Opened, Output, Present};
 pub use snapshot::{

@@ -210,7 +210,7 @@ struct Standby {
     /// Everything before is applied.
     next: i64,
     /// The image in the middle of a transaction, with what changed since the one that is published.
-    unpublished: Option<(Image, Delta)>,
+    unpublished: Option<Box<(Image, Delta)>>,
 }
 
 /// A snapshot that is being fetched.
@@ -408,7 +408,11 @@ impl MetadataNode {
     }
 
     /// FetchSnapshot.
-    pub fn fetch_snapshot(&mut self, request: &SnapshotRequest, present: &mut Present<'_>) -> Result<SnapshotPiece, Fault> {
+    pub fn fetch_snapshot(
+        &mut self,
+        request: &SnapshotRequest,
+        present: &mut Present<'_>,
+    ) -> Result<SnapshotPiece, Fault> {
         let piece = |known: Known, size: u64, bytes: Vec<u8>| SnapshotPiece {
             known,
             id: request.id,
@@ -585,10 +589,10 @@ impl MetadataNode {
         }
         let before = self.log.end_offset();
         // What is not a batch any more is the beginning of the next answer.
-        if let Err(error) = self.log.append_from_leader(bytes, present.wall_ms)? {
-            if self.log.end_offset() == before {
-                return Err(self.fault("append what the leader sent to", error.message().to_owned()));
-            }
+        if let Err(error) = self.log.append_from_leader(bytes, present.wall_ms)?
+            && self.log.end_offset() == before
+        {
+            return Err(self.fault("append what the leader sent to", error.message().to_owned()));
         }
         let mut records = self.quorum.records().clone();
         let after = self.log.end_offset();
@@ -689,7 +693,7 @@ impl MetadataNode {
             return Ok(());
         }
         let (mut image, mut delta) =
-            standby.unpublished.take().unwrap_or_else(|| ((*standby.published).clone(), Delta::default()));
+            standby.unpublished.take().map_or_else(|| ((*standby.published).clone(), Delta::default()), |begun| *begun);
         let mut next = standby.next;
         let mut wrong = None;
         while next < committed && wrong.is_none() {
@@ -720,7 +724,7 @@ impl MetadataNode {
         let State::Standby(standby) = &mut self.state else { return Ok(()) };
         standby.next = next;
         if image.is_in_transaction() {
-            standby.unpublished = Some((image, delta));
+            standby.unpublished = Some(Box::new((image, delta)));
             return Ok(());
         }
         standby.published = Arc::new(image);
@@ -733,7 +737,7 @@ impl MetadataNode {
     fn activate(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
         let State::Standby(standby) = &mut self.state else { return Ok(()) };
         let image = match standby.unpublished.take() {
-            Some((image, _)) => image,
+            Some(begun) => begun.0,
             None => (*standby.published).clone(),
         };
         let context = Context { cluster_id: &self.options.cluster_id, settings: &self.options.settings };

@@ -22,9 +22,7 @@ use wire::{ErrorCode, Uuid};
 
 use super::election::Election;
 use super::leadership::Leadership;
-use super::messages::{
-    BeginEpoch, EndEpoch, FetchFrom, Known, LogEnd, Outgoing, ReplicaKey, VoteReply, VoteRequest,
-};
+use super::messages::{BeginEpoch, EndEpoch, FetchFrom, Known, LogEnd, Outgoing, ReplicaKey, VoteReply, VoteRequest};
 use super::voters::{KRaftVersion, QuorumRecords, VoterSet};
 use crate::controller::Random;
 
@@ -100,15 +98,33 @@ impl Tally {
 #[derive(Clone, Debug, PartialEq)]
 enum Role {
     /// Knows of no leader. A voter stands for election at `until`.
-    Unattached { until: i64 },
+    Unattached {
+        until: i64,
+    },
     /// `fetched`: the leader answered, so that it should not be challenged.
-    Follower { leader: i32, until: i64, fetched: bool },
+    Follower {
+        leader: i32,
+        until: i64,
+        fetched: bool,
+    },
     /// Asks whether it would be voted for.
-    Prospective { tally: Tally, ask_again: i64, until: i64 },
-    Candidate { tally: Tally, ask_again: i64, until: i64 },
+    Prospective {
+        tally: Tally,
+        ask_again: i64,
+        until: i64,
+    },
+    Candidate {
+        tally: Tally,
+        ask_again: i64,
+        until: i64,
+    },
     Leader(Box<Leadership>),
     /// Led this epoch and gave up, or led it in an earlier process.
-    Resigned { until: i64, successors: Vec<i32>, say_again: i64 },
+    Resigned {
+        until: i64,
+        successors: Vec<i32>,
+        say_again: i64,
+    },
 }
 
 /// One node of the quorum: a voter, or one that observes.
@@ -127,6 +143,9 @@ pub struct Quorum {
     lost: u32,
     /// When a leader looks after its followers next.
     leader_due: i64,
+    /// The leader of this epoch whose process is known to have ended, or who resigned: only it could say otherwise, whatever
+    /// others still believe.
+    gone: Option<(i32, i32)>,
 }
 
 /// What a node begins with.
@@ -151,7 +170,9 @@ impl Quorum {
         }
         let until = moment.later(FIRST_WAIT, 3 * FIRST_WAIT);
         let role = match election.leader {
-            Some(leader) if leader == beginning.me.id => Role::Resigned { until, successors: Vec::new(), say_again: i64::MAX },
+            Some(leader) if leader == beginning.me.id => {
+                Role::Resigned { until, successors: Vec::new(), say_again: i64::MAX }
+            }
             // It may be gone as well; others that began meanwhile are not to be held up by it.
             Some(leader) => Role::Follower { leader, until: until + beginning.timeouts.fetch / 4, fetched: false },
             None => Role::Unattached { until },
@@ -167,6 +188,7 @@ impl Quorum {
             high_watermark: beginning.committed,
             lost: 0,
             leader_due: i64::MIN,
+            gone: None,
         }
     }
 
@@ -191,9 +213,9 @@ impl Quorum {
     }
 
     pub fn is_voter(&self) -> bool {
-        self.voters.get(self.me.id).is_some_and(|voter| {
-            self.me.fits(ReplicaKey { id: voter.id, directory_id: voter.directory_id })
-        })
+        self.voters
+            .get(self.me.id)
+            .is_some_and(|voter| self.me.fits(ReplicaKey { id: voter.id, directory_id: voter.directory_id }))
     }
 
     pub fn is_leader(&self) -> bool {
@@ -331,9 +353,10 @@ impl Quorum {
                     Role::Follower { fetched, .. } => !fetched,
                     _ => true,
                 },
-                Role::Unattached { .. } | Role::Prospective { .. } => {
-                    self.election.voted.is_none_or(|(id, directory_id)| request.candidate.fits(ReplicaKey { id, directory_id }))
-                }
+                Role::Unattached { .. } | Role::Prospective { .. } => self
+                    .election
+                    .voted
+                    .is_none_or(|(id, directory_id)| request.candidate.fits(ReplicaKey { id, directory_id })),
                 Role::Follower { .. } | Role::Candidate { .. } | Role::Resigned { .. } => false,
             };
         if granted && !request.pre_vote && self.election.voted.is_none() {
@@ -397,9 +420,12 @@ impl Quorum {
         if request.epoch < self.epoch() {
             return (self.known(ErrorCode::FencedLeaderEpoch), Vec::new());
         }
-        if request.leader == self.me.id || (request.epoch == self.epoch() && self.leader().is_some_and(|l| l != request.leader)) {
+        if request.leader == self.me.id
+            || (request.epoch == self.epoch() && self.leader().is_some_and(|l| l != request.leader))
+        {
             return (self.known(ErrorCode::InvalidRequest), Vec::new());
         }
+        self.gone = None;
         let effects = self.learn(request.epoch, Some(request.leader), moment);
         (self.known(ErrorCode::None), effects)
     }
@@ -436,13 +462,11 @@ impl Quorum {
     fn leader_is_gone(&mut self, gone: i32, rank: usize, moment: &mut Moment<'_>) {
         let step = moment.now + SUCCESSION_STEP * rank as i64;
         match &mut self.role {
-            Role::Follower { leader, until, fetched } if *leader == gone => {
-                *fetched = false;
-                *until = (*until).min(step);
-            }
-            Role::Unattached { until } => *until = (*until).min(step),
-            _ => {}
+            Role::Follower { leader, .. } if *leader == gone => self.role = Role::Unattached { until: step },
+            Role::Unattached { until } if self.election.leader == Some(gone) => *until = (*until).min(step),
+            _ => return,
         }
+        self.gone = Some((self.epoch(), gone));
     }
 
     /// The leader answered a fetch: it is alive. `high_watermark` is what it said, `end_offset` where this node's log ends
@@ -513,7 +537,7 @@ impl Quorum {
 
     /// Somebody knows of an epoch, and perhaps of its leader.
     fn learn(&mut self, epoch: i32, leader: Option<i32>, moment: &mut Moment<'_>) -> Vec<Effect> {
-        let leader = leader.filter(|id| *id >= 0 && *id != self.me.id);
+        let leader = leader.filter(|id| *id >= 0 && *id != self.me.id && self.gone != Some((epoch, *id)));
         if epoch < self.epoch() {
             return Vec::new();
         }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use metadata::controller::{
-    BrokerHeartbeat, BrokerRegistration, Command, Controller, CreatedTopic, HeartbeatReply, NewTopic, NodeSettings, Random,
-    Refusal, Reply, activation_records, default_bootstrap_records,
+    BrokerHeartbeat, BrokerRegistration, Command, Controller, CreatedTopic, HeartbeatReply, NewTopic, NodeSettings,
+    Random, Refusal, Reply, activation_records, default_bootstrap_records,
 };
 use metadata::image::features::SUPPORTED;
 use metadata::image::{Delta, Endpoint, Image, Partition, SupportedFeature};

@@ -3,7 +3,7 @@
 //! A client may ask with a version that is not known here: it is answered with version 0, UNSUPPORTED_VERSION and the
 //! ranges, so that it can ask again. Version 3 is flexible and names the client's software (KIP-511).
 
-use super::{Close, Cx, Reply, served};
+use super::{Close, Cx, Reply, Scope, served};
 use ::metadata::image::features;
 use std::ops::RangeInclusive;
 use wire::ErrorCode;
@@ -22,10 +22,10 @@ pub async fn handle(cx: &Cx<'_>, request: ApiVersionsRequest<'_>, reply: &mut Re
         cx.peer.connection.is_of(&request.client_software_name, &request.client_software_version);
     }
     let image = cx.node.image();
-    let kraft_version = cx.node.quorum().kraft_version;
+    let kraft_version = cx.node.controller.leader().kraft_version;
     reply.send(&ApiVersionsResponse {
         error_code: 0,
-        api_keys: ranges(),
+        api_keys: ranges(cx.peer.scope()),
         supported_features: features::SUPPORTED
             .iter()
             // Before version 4 a minimum of 0 could not be said.
@@ -52,16 +52,16 @@ pub async fn handle(cx: &Cx<'_>, request: ApiVersionsRequest<'_>, reply: &mut Re
 }
 
 /// The answer to a version that is not served.
-pub fn unsupported() -> ApiVersionsResponse<'static> {
+pub fn unsupported(scope: Scope) -> ApiVersionsResponse<'static> {
     ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
-        api_keys: ranges(),
+        api_keys: ranges(scope),
         ..Default::default()
     }
 }
 
-fn ranges<'a>() -> wire::codec::Array<'a, ApiVersion> {
-    served()
+fn ranges<'a>(scope: Scope) -> wire::codec::Array<'a, ApiVersion> {
+    served(scope)
         .map(|(key, versions)| ApiVersion {
             api_key: key as i16,
             min_version: *versions.start(),

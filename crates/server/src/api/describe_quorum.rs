@@ -2,7 +2,7 @@
 //! (KIP-836), 2 directories and endpoints (KIP-853).
 
 use super::{Close, Cx, Reply};
-use crate::quorum_view::QuorumView;
+use crate::quorum::{Description, ReplicaState as Progress};
 use metadata::controller::METADATA_TOPIC;
 use std::ops::RangeInclusive;
 use wire::ErrorCode;
@@ -14,7 +14,13 @@ use wire::messages::describe_quorum_response::{
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
 
 pub async fn handle(cx: &Cx<'_>, request: DescribeQuorumRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
-    let view = cx.node.quorum();
+    let view = match cx.node.controller.describe().await {
+        Ok(view) if view.leader.is_here => view,
+        _ => {
+            let error_code = ErrorCode::NotLeaderOrFollower.code();
+            return reply.send(&DescribeQuorumResponse { error_code, ..Default::default() });
+        }
+    };
     let now_ms = cx.node.clock.now_ms();
     let asked_well = request.topics.len() == 1
         && request.topics.iter().all(|topic| {
@@ -53,24 +59,21 @@ pub async fn handle(cx: &Cx<'_>, request: DescribeQuorumRequest<'_>, reply: &mut
     reply.send(&DescribeQuorumResponse { topics: topics.collect(), nodes, ..Default::default() })
 }
 
-fn described(view: &QuorumView, now_ms: i64) -> PartitionData<'static> {
-    let state = |voter: &metadata::quorum::Voter| {
-        // The leader is always up to date with itself; of others nothing is known here.
-        let (end, time) = if voter.id == view.leader_id { (view.log_end_offset, now_ms) } else { (-1, -1) };
-        ReplicaState {
-            replica_id: voter.id,
-            replica_directory_id: voter.directory_id,
-            log_end_offset: end,
-            last_fetch_timestamp: time,
-            last_caught_up_timestamp: time,
-        }
+fn described(view: &Description, now_ms: i64) -> PartitionData<'static> {
+    let state = |progress: &Progress| ReplicaState {
+        replica_id: progress.replica.id,
+        replica_directory_id: progress.replica.directory_id,
+        log_end_offset: progress.log_end_offset,
+        last_fetch_timestamp: progress.last_fetch_ms.map_or(-1, |ago| now_ms - ago),
+        last_caught_up_timestamp: progress.last_caught_up_ms.map_or(-1, |ago| now_ms - ago),
     };
     PartitionData {
         partition_index: 0,
-        leader_id: view.leader_id,
-        leader_epoch: view.leader_epoch,
+        leader_id: view.leader.id.unwrap_or(-1),
+        leader_epoch: view.leader.epoch,
         high_watermark: view.high_watermark,
-        current_voters: view.voters.iter().map(state).collect(),
+        current_voters: view.voter_states.iter().map(state).collect(),
+        observers: view.observer_states.iter().map(state).collect(),
         ..Default::default()
     }
 }

@@ -7,7 +7,7 @@
 //! 12 divergence (flexible), 13 topic ids, 15 the
 //! follower's broker epoch (KIP-903), 16 leader hints (KIP-951).
 
-use super::{Close, Cx, Reply, leader_hint};
+use super::{Close, Cx, Reply, leader_hint, quorum_fetch};
 use crate::fetch_sessions::{Context, News, Wanted};
 use crate::metrics::{Amounts, Flow, Slot};
 use crate::net::output::COPY_MAX;
@@ -62,6 +62,9 @@ impl Fetched {
 }
 
 pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
+    if cx.peer.is_controller {
+        return quorum_fetch::handle(cx, request, reply).await;
+    }
     let node = cx.node;
     let context = match node.fetch_sessions.context(&request, cx.version(), node.clock.now_ms()) {
         Ok(context) => context,

@@ -7,7 +7,7 @@
 use crate::metrics::Slot;
 use crate::net::connection::Peer;
 use crate::node::Node;
-use ::metadata::controller::Refusal;
+use ::metadata::controller::{Command, Refusal, Reply as Decided};
 use std::future::Future;
 use std::io;
 use std::ops::RangeInclusive;
@@ -32,6 +32,8 @@ pub enum Close {
     Version { key: i16, version: i16 },
     #[error("a Produce with acks=0 failed")]
     UnacknowledgedError,
+    #[error("no controller answered the request that was sent on to it")]
+    NoController,
     #[error("the answer cannot be encoded: {0}")]
     Encode(#[from] EncodeError),
 }
@@ -54,6 +56,32 @@ impl Cx<'_> {
     pub fn version(&self) -> i16 {
         self.header.version
     }
+
+    /// Whether a request that names a cluster (`None`: any) means this one.
+    fn is_of_this_cluster(&self, cluster_id: Option<&str>) -> bool {
+        cluster_id.is_none_or(|id| id == self.node.cluster_id)
+    }
+
+    /// Where the leader of the quorum can be reached.
+    fn leader_address(&self) -> Option<(String, u16)> {
+        let controller = &self.node.controller;
+        controller.leader().id.and_then(|id| controller.remote().address(id))
+    }
+}
+
+/// Has this node's own controller decide a command that another node sent.
+async fn decide<T>(
+    cx: &Cx<'_>,
+    command: Command,
+    pick: impl FnOnce(Decided) -> Option<Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let decided = match cx.node.controller.is_here() {
+        true => cx.node.controller.decide(command).await,
+        false => Err(ErrorCode::NotController),
+    };
+    let unexpected = || Err(Refusal::with_default_text(ErrorCode::UnknownServerError));
+    decided
+        .map_or_else(|code| Err(Refusal::with_default_text(code)), |decided| pick(decided).unwrap_or_else(unexpected))
 }
 
 /// Where a handler's response goes.
@@ -73,6 +101,13 @@ impl Reply<'_> {
     /// Has the request counted as something else than its key says.
     pub fn count_as(&mut self, slot: Slot) {
         *self.slot = slot;
+    }
+
+    /// Sends an answer that another node made to this very request, header included.
+    pub fn send_bytes(&mut self, answer: &[u8]) -> Result<(), Close> {
+        let frame = self.out.begin_frame();
+        self.out.put(answer);
+        Ok(self.out.end_frame(frame)?)
     }
 }
 
@@ -95,11 +130,11 @@ macro_rules! apis {
     ($($key:ident => $module:ident,)*) => {
         $(pub mod $module;)*
 
-        /// Every served API with its versions, by key.
-        pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
+        /// Every API that a listener serves, with its versions, by key.
+        pub fn served(by: Scope) -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
             let mut served = [(ApiKey::Produce, produce::VERSIONS), $((ApiKey::$key, $module::VERSIONS)),*];
             served.sort_by_key(|(key, _)| *key as i16);
-            served.into_iter()
+            served.into_iter().filter(move |(key, _)| by.serves(*key))
         }
 
         async fn serve<'a>(key: ApiKey, cx: &'a Cx<'a>, body: &'a [u8], reply: &'a mut Reply<'a>) -> Result<(), Close> {
@@ -111,7 +146,9 @@ macro_rules! apis {
     };
 }
 
+pub mod forwarding;
 pub mod produce;
+mod quorum_fetch;
 apis! {
     ApiVersions => api_versions,
     Fetch => fetch,
@@ -150,6 +187,52 @@ apis! {
     DeleteGroups => delete_groups,
     GetTelemetrySubscriptions => get_telemetry_subscriptions,
     PushTelemetry => push_telemetry,
+    Vote => vote,
+    BeginQuorumEpoch => begin_quorum_epoch,
+    EndQuorumEpoch => end_quorum_epoch,
+    FetchSnapshot => fetch_snapshot,
+    BrokerRegistration => broker_registration,
+    BrokerHeartbeat => broker_heartbeat,
+    ControllerRegistration => controller_registration,
+    AlterPartition => alter_partition,
+    AllocateProducerIds => allocate_producer_ids,
+    AssignReplicasToDirs => assign_replicas_to_dirs,
+    Envelope => envelope,
+}
+
+/// Which of the APIs a listener serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Clients and other brokers.
+    Broker,
+    /// Other nodes of the quorum, brokers that look for the controller, and tools (KIP-919).
+    Controller,
+}
+
+impl Scope {
+    pub fn serves(self, key: ApiKey) -> bool {
+        let is_of_the_quorum = matches!(
+            key,
+            ApiKey::Vote
+                | ApiKey::BeginQuorumEpoch
+                | ApiKey::EndQuorumEpoch
+                | ApiKey::FetchSnapshot
+                | ApiKey::BrokerRegistration
+                | ApiKey::BrokerHeartbeat
+                | ApiKey::ControllerRegistration
+                | ApiKey::AlterPartition
+                | ApiKey::AllocateProducerIds
+                | ApiKey::AssignReplicasToDirs
+                | ApiKey::Envelope
+        );
+        let is_of_both =
+            matches!(key, ApiKey::ApiVersions | ApiKey::Fetch | ApiKey::DescribeCluster | ApiKey::DescribeConfigs)
+                || forwarding::is_forwarded(key);
+        match self {
+            Scope::Broker => !is_of_the_quorum,
+            Scope::Controller => is_of_the_quorum || is_of_both,
+        }
+    }
 }
 
 /// Decodes a request and hands it to its handler.
@@ -189,7 +272,13 @@ pub async fn dispatch(
     if key == ApiKey::ApiVersions && !api_versions::VERSIONS.contains(&header.version) {
         // A client of the future must be able to read the answer (KIP-511).
         reply.version = 0;
-        reply.send(&api_versions::unsupported())?;
+        reply.send(&api_versions::unsupported(peer.scope()))?;
+        return Ok(slot);
+    }
+    if !peer.scope().serves(key) {
+        return Err(unserved());
+    }
+    if forwarding::goes_elsewhere(&cx, key, body) && forwarding::forward(&cx, key, body, &mut reply).await? {
         return Ok(slot);
     }
     serve(key, &cx, body, &mut reply).await?;

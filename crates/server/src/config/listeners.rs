@@ -70,6 +70,7 @@ pub(super) struct Listeners {
     pub broker: Vec<Listener>,
     pub controller: Vec<Listener>,
     pub advertised: Vec<Advertised>,
+    pub inter_broker: String,
 }
 
 /// Security protocols by listener name. Without `listener.security.protocol.map` every protocol is a listener's name,
@@ -174,9 +175,25 @@ pub(super) fn read(r: &mut Reader<'_>, roles: Roles) -> Option<Listeners> {
              running the KRaft controller role",
         );
     }
-    let advertised = advertised(r, &broker, &controller_names)?;
-    check_inter_broker(r, &protocols, &advertised);
-    (r.errors.len() == errors_before).then_some(Listeners { broker, controller, advertised })
+    if !roles.controller {
+        for listener in &controller {
+            let rule = format!(
+                "controller.listener.names must not contain a value appearing in the 'listeners' configuration when running \
+                 KRaft with just the broker role, and {} is there",
+                listener.name
+            );
+            r.wrong("controller.listener.names", &rule);
+        }
+    }
+    let (advertised, inter_broker) = match roles.broker {
+        true => {
+            let advertised = advertised(r, &broker, &controller_names)?;
+            let inter_broker = inter_broker(r, &protocols, &advertised);
+            (advertised, inter_broker)
+        }
+        false => (Vec::new(), String::new()),
+    };
+    (r.errors.len() == errors_before).then_some(Listeners { broker, controller, advertised, inter_broker })
 }
 
 fn check_distinct(r: &mut Reader<'_>, all: &[Listener]) {
@@ -228,7 +245,7 @@ fn advertised(r: &mut Reader<'_>, listeners: &[Listener], controller_names: &[St
 }
 
 /// A name of this machine that others can look up, or at least this machine itself.
-fn this_host() -> String {
+pub fn this_host() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy().into_owned();
     let is_known =
@@ -236,12 +253,12 @@ fn this_host() -> String {
     if is_known { name } else { "localhost".to_owned() }
 }
 
-/// With one broker nothing goes over it; a name that is wrong is told all the same.
-fn check_inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, advertised: &[Advertised]) {
+/// The listener over which brokers reach each other.
+fn inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, advertised: &[Advertised]) -> String {
     let (by_name, by_protocol) = ("inter.broker.listener.name", "security.inter.broker.protocol");
     if r.is_set(by_name) && r.is_set(by_protocol) {
         r.wrong(by_name, &format!("Only one of {by_name} and {by_protocol} should be set."));
-        return;
+        return String::new();
     }
     let (key, name) = match r.text(by_name) {
         Some(name) => (by_name, name.to_ascii_uppercase()),
@@ -252,7 +269,7 @@ fn check_inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, 
             key,
             &format!("Listener with name {name} defined in {key} not found in listener.security.protocol.map."),
         );
-        return;
+        return name;
     }
     if !advertised.iter().any(|a| a.listener == name) {
         let valid: Vec<&str> = advertised.iter().map(|a| a.listener.as_str()).collect();
@@ -265,4 +282,5 @@ fn check_inter_broker(r: &mut Reader<'_>, protocols: &BTreeMap<String, String>, 
             ),
         );
     }
+    name
 }

@@ -27,7 +27,7 @@ use metadata::quorum::VoterSet;
 use wire::records::Codec;
 
 pub use listeners::{Advertised, Listener};
-pub use quorum::Roles;
+pub use quorum::{Formats, QuorumSettings, Roles};
 pub use replication::Replication;
 
 use crate::logging::LogSettings;
@@ -75,6 +75,9 @@ pub struct BrokerConfig {
     pub controller_listeners: Vec<Listener>,
     /// What clients are told, one for each of `listeners`.
     pub advertised: Vec<Advertised>,
+    /// The listener over which brokers reach each other (`inter.broker.listener.name`).
+    pub inter_broker_listener: String,
+    pub quorum: QuorumSettings,
 
     pub log_dirs: Vec<PathBuf>,
     /// One of `log_dirs`, or a directory of its own.
@@ -202,7 +205,16 @@ impl BrokerConfig {
 
     /// `controller.quorum.voters`, where that is configured.
     pub fn static_voters(&self) -> Option<VoterSet> {
-        quorum::static_voters(&self.file, &self.controller_listeners)
+        quorum::static_voters(&self.file)
+    }
+
+    /// This node's controller listeners as other nodes reach them: their names, hosts and ports.
+    pub fn controller_endpoints(&self) -> Vec<(String, (String, u16))> {
+        let host = |listener: &Listener| match listener.host.as_str() {
+            "" | "0.0.0.0" | "::" => listeners::this_host(),
+            host => host.to_owned(),
+        };
+        self.controller_listeners.iter().map(|l| (l.name.clone(), (host(l), l.port))).collect()
     }
 
     /// The listener of this name.
@@ -214,7 +226,7 @@ impl BrokerConfig {
 fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
     let roles = Roles::read(r);
     let listeners = listeners::read(r, roles);
-    quorum::check(r, roles, listeners.as_ref().map_or(&[], |l| &l.controller));
+    quorum::check(r, roles, listeners.as_ref().map_or(&[], |l| &l.broker));
     for conflict in conflicts(&Layers::of_file(r.file)) {
         r.wrong(conflict.key, &conflict.rule);
     }
@@ -237,6 +249,8 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         listeners: listeners.broker,
         controller_listeners: listeners.controller,
         advertised: listeners.advertised,
+        inter_broker_listener: listeners.inter_broker,
+        quorum: quorum::settings(r),
 
         metadata_log_dir: r.text("metadata.log.dir").map_or_else(|| log_dirs[0].clone(), PathBuf::from),
         log_dirs,

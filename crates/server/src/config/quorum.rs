@@ -1,9 +1,10 @@
-//! What this process does in the cluster, and with whom. A cluster of several nodes is not there yet, so whatever names
-//! another node is refused.
+//! What this process does in the cluster, and with whom.
+
+use std::time::Duration;
 
 use client::Properties;
 use metadata::config::value::{parse_endpoint, parse_voter, split_list};
-use metadata::quorum::{Voter, VoterEndpoint, VoterSet};
+use metadata::quorum::{Timeouts, Voter, VoterEndpoint, VoterSet};
 use wire::Uuid;
 
 use super::listeners::Listener;
@@ -16,38 +17,83 @@ pub struct Roles {
     pub controller: bool,
     /// Nothing was said of roles and quorums: broker and controller in one, and nobody else.
     pub embedded: bool,
+    pub formats: Formats,
 }
 
-const ONE_NODE: &str = "this version serves as a single node that is broker and controller in one";
+/// Whether a node prepares an empty log directory by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Formats {
+    /// A voter that lost its disk would vote twice: somebody has to run `kafka-storage.sh format`.
+    Never,
+    /// As the only voter of a new cluster.
+    Alone,
+    /// As a broker of the cluster that the quorum names.
+    AsQuorumSays,
+}
 
 impl Roles {
     pub(super) fn read(r: &mut Reader<'_>) -> Roles {
         if !r.is_set("process.roles") {
-            return Roles { broker: true, controller: true, embedded: true };
+            return Roles { broker: true, controller: true, embedded: true, formats: Formats::Alone };
         }
         let named = r.list("process.roles");
         let has = |role: &str| named.iter().any(|name| name == role);
-        let roles = Roles { broker: has("broker"), controller: has("controller"), embedded: false };
-        if !(roles.broker && roles.controller) {
-            r.wrong("process.roles", &format!("{ONE_NODE}: write process.roles=broker,controller"));
+        let (broker, controller) = (has("broker"), has("controller"));
+        let formats = if controller { Formats::Never } else { Formats::AsQuorumSays };
+        Roles { broker, controller, embedded: false, formats }
+    }
+}
+
+/// How a node takes part in the quorum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuorumSettings {
+    /// Where the quorum may be found.
+    pub servers: Vec<(String, u16)>,
+    pub timeouts: Timeouts,
+    /// `controller.quorum.request.timeout.ms`
+    pub request_timeout: Duration,
+    pub heartbeat_interval: Duration,
+    /// `initial.broker.registration.timeout.ms`
+    pub registration_timeout: Duration,
+}
+
+pub(super) fn settings(r: &Reader<'_>) -> QuorumSettings {
+    let voters = r.list("controller.quorum.voters");
+    let named = voters.iter().filter_map(|voter| parse_voter(voter)).map(|(_, host, port)| (host, port));
+    let servers = r.list("controller.quorum.bootstrap.servers");
+    let mut all: Vec<(String, u16)> = Vec::new();
+    for server in servers.iter().filter_map(|server| parse_endpoint(server)).chain(named) {
+        if !all.contains(&server) {
+            all.push(server);
         }
-        roles
+    }
+    QuorumSettings {
+        servers: all,
+        timeouts: Timeouts {
+            election: r.whole("controller.quorum.election.timeout.ms"),
+            fetch: r.whole("controller.quorum.fetch.timeout.ms"),
+            backoff_max: r.whole("controller.quorum.election.backoff.max.ms"),
+        },
+        request_timeout: r.ms("controller.quorum.request.timeout.ms"),
+        heartbeat_interval: r.ms("broker.heartbeat.interval.ms"),
+        registration_timeout: r.ms("initial.broker.registration.timeout.ms"),
     }
 }
 
 /// `controller.quorum.voters`, as the quorum takes it; a voter's directory is not known from there.
-pub(super) fn static_voters(file: &Properties, controller_listeners: &[Listener]) -> Option<VoterSet> {
-    let listener = controller_listeners.first().map(|listener| listener.name.as_str()).unwrap_or_default();
+pub(super) fn static_voters(file: &Properties) -> Option<VoterSet> {
+    let named = split_list(file.get("controller.listener.names").map(String::as_str).unwrap_or_default());
+    let listener = named.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
     let voter = |text: &String| {
         let (id, host, port) = parse_voter(text)?;
-        let endpoint = VoterEndpoint { name: listener.to_owned(), host, port };
+        let endpoint = VoterEndpoint { name: listener.clone(), host, port };
         Some(Voter { id, directory_id: Uuid::default(), endpoints: vec![endpoint] })
     };
     let voters: Vec<Voter> = split_list(file.get("controller.quorum.voters")?).iter().filter_map(voter).collect();
     (!voters.is_empty()).then(|| VoterSet::new(voters))
 }
 
-pub(super) fn check(r: &mut Reader<'_>, roles: Roles, controller_listeners: &[Listener]) {
+pub(super) fn check(r: &mut Reader<'_>, roles: Roles, broker_listeners: &[Listener]) {
     let (voters, servers) = ("controller.quorum.voters", "controller.quorum.bootstrap.servers");
     if roles.embedded {
         for key in [voters, servers, "controller.listener.names"] {
@@ -70,28 +116,36 @@ pub(super) fn check(r: &mut Reader<'_>, roles: Roles, controller_listeners: &[Li
              or controller.quorum.voters must contain a parseable set of controllers.",
         );
     }
+    if !roles.broker && !broker_listeners.is_empty() {
+        let names: Vec<&str> = broker_listeners.iter().map(|listener| listener.name.as_str()).collect();
+        let rule = format!(
+            "The listeners config must only contain KRaft controller listeners from controller.listener.names when \
+             process.roles=controller, and {} is none",
+            names.join(", ")
+        );
+        r.wrong("listeners", &rule);
+    }
     let id = r.int("node.id");
-    match voter_list.iter().filter_map(|v| parse_voter(v)).collect::<Vec<_>>().as_slice() {
-        [] => {}
-        [(voter, ..)] if *voter == id => {}
-        [(voter, ..)] => r.wrong(
+    let ids: Vec<i32> = voter_list.iter().filter_map(|v| parse_voter(v)).map(|(voter, ..)| voter).collect();
+    let listed: Vec<String> = ids.iter().map(i32::to_string).collect();
+    match (roles.controller, ids.contains(&id)) {
+        _ if ids.is_empty() => {}
+        (true, false) => r.wrong(
             voters,
             &format!(
                 "If process.roles contains the 'controller' role, the node id {id} must be included in the set of voters \
-                 controller.quorum.voters=Set({voter})"
+                 controller.quorum.voters=Set({})",
+                listed.join(", ")
             ),
         ),
-        several => {
-            let count = several.len();
-            r.wrong(voters, &format!("it names {count} controllers, and {ONE_NODE}: name only {id}@host:port"));
-        }
-    }
-    // Which host the one server is, nobody here can know for sure; a port that is not ours is somebody else's.
-    let is_here = |server: &String| {
-        parse_endpoint(server)
-            .is_some_and(|(_, port)| controller_listeners.iter().any(|l| l.port == port || l.port == 0))
-    };
-    if server_list.len() > 1 || !server_list.iter().all(is_here) {
-        r.wrong(servers, &format!("it names other nodes, and {ONE_NODE}: name only this node's controller listener"));
+        (false, true) => r.wrong(
+            voters,
+            &format!(
+                "If process.roles contains just the 'broker' role, the node id {id} must not be included in the set of voters \
+                 controller.quorum.voters=Set({})",
+                listed.join(", ")
+            ),
+        ),
+        _ => {}
     }
 }

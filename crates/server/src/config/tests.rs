@@ -76,7 +76,8 @@ fn apache_kafkas_own_file_works() {
     assert_eq!(c.listeners, [Listener { name: "PLAINTEXT".into(), host: String::new(), port: 9092 }]);
     assert_eq!(c.controller_listeners, [Listener { name: "CONTROLLER".into(), host: String::new(), port: 9093 }]);
     assert_eq!(c.advertised, [Advertised { listener: "PLAINTEXT".into(), host: "localhost".into(), port: 9092 }]);
-    assert_eq!(c.roles, Roles { broker: true, controller: true, embedded: false });
+    let roles = Roles { broker: true, controller: true, embedded: false, formats: Formats::Never };
+    assert_eq!(c.roles, roles);
     assert_eq!(c.file["broker.id"], "1");
 }
 
@@ -215,20 +216,44 @@ fn a_protecting_setting_at_its_default_is_no_reason_to_refuse() {
 }
 
 #[test]
-fn other_nodes_are_refused_for_now() {
+fn what_a_node_is_must_fit_the_quorum_that_it_names() {
     let bootstrap = "controller.quorum.bootstrap.servers";
-    for changes in [
-        &[("controller.quorum.voters", "1@a:9093,2@b:9093,3@c:9093")][..],
-        &[("controller.quorum.voters", "2@a:9093")],
-        &[(bootstrap, "localhost:9093,other:9093")],
-        &[(bootstrap, "other:9193")],
-        &[(bootstrap, "")],
-        &[("process.roles", "broker")],
-        &[("process.roles", "controller")],
+    for (changes, named) in [
+        (&[("controller.quorum.voters", "2@a:9093")][..], "controller.quorum.voters"),
+        (&[(bootstrap, "")], bootstrap),
+        (&[("process.roles", "broker")], "controller.listener.names"),
+        (&[("process.roles", "controller")], "listeners"),
+        (
+            &[
+                ("process.roles", "broker"),
+                ("listeners", "PLAINTEXT://:9092"),
+                ("controller.quorum.voters", "1@a:9093"),
+            ],
+            "controller.quorum.voters",
+        ),
     ] {
         let message = refused(combined(changes));
-        assert!(message.contains(changes[0].0), "{changes:?}: {message}");
+        assert!(message.contains(named), "{changes:?}: {message}");
     }
+}
+
+#[test]
+fn nodes_of_all_kinds_know_where_the_quorum_is() {
+    let voters = ("controller.quorum.voters", "1@a:9093,2@b:9193,3@c:9093");
+    let c = combined(&[voters]).unwrap();
+    assert_eq!(c.static_voters().unwrap().len(), 3);
+    assert!(c.quorum.servers.contains(&("b".to_owned(), 9193)));
+    let broker = [("process.roles", "broker"), ("listeners", "PLAINTEXT://:9092")];
+    let c = combined(&broker).unwrap();
+    assert_eq!((c.roles.controller, c.roles.formats), (false, Formats::AsQuorumSays));
+    assert_eq!(c.inter_broker_listener, "PLAINTEXT");
+    let controller = [
+        ("process.roles", "controller"),
+        ("listeners", "CONTROLLER://:9093"),
+        ("advertised.listeners", "CONTROLLER://localhost:9093"),
+    ];
+    let c = combined(&controller).unwrap();
+    assert_eq!((c.roles.broker, c.listeners.len(), c.controller_listeners.len()), (false, 0, 1));
 }
 
 #[test]

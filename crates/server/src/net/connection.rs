@@ -9,15 +9,16 @@ use super::output;
 use super::vitals::Registered;
 use super::works::Large;
 use crate::api::produce::{self, Staged};
-use crate::api::{self, Close};
+use crate::api::{self, Close, Scope};
 use crate::logging::requests::{self, Completed};
 use crate::metrics::{Answered, Connection, Timed, Times};
 use crate::node::Node;
+use crate::registration;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -40,6 +41,30 @@ pub struct Peer {
     /// The name of the listener that accepted it.
     pub listener: Arc<str>,
     pub connection: Connection,
+    /// The listener is for the quorum.
+    pub is_controller: bool,
+    /// The broker that registered, or told that it lives, over this connection, and its epoch.
+    broker: Mutex<Option<(i32, i64)>>,
+}
+
+impl Peer {
+    pub fn new(address: SocketAddr, listener: Arc<str>, connection: Connection, is_controller: bool) -> Peer {
+        Peer { address, listener, connection, is_controller, broker: Mutex::default() }
+    }
+
+    /// Which APIs it may use.
+    pub fn scope(&self) -> Scope {
+        if self.is_controller { Scope::Controller } else { Scope::Broker }
+    }
+
+    /// A broker says over this connection that it lives: when the connection ends, it may have ended too.
+    pub fn lives_as(&self, broker_id: i32, broker_epoch: i64) {
+        *self.broker.lock().unwrap_or_else(PoisonError::into_inner) = Some((broker_id, broker_epoch));
+    }
+
+    fn lived_as(&self) -> Option<(i32, i64)> {
+        *self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a connection uses while it is busy; pooled, because most connections are idle most of the time.
@@ -156,11 +181,11 @@ pub async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, registered: R
     let mut turn = Turn::default();
     let close = loop {
         if let Err(e) = stream.readable().await {
-            break Close::Io(e);
+            break Some(Close::Io(e));
         }
         let mut work = match node.works.take(size).await {
             Ok(work) => work,
-            Err(e) => break Close::Io(e),
+            Err(e) => break Some(Close::Io(e)),
         };
         let result = busy(&node, &stream, &peer, &registered, &mut work, &mut turn).await;
         // A connection that had a large frame will have another: it starts with a buffer of that size next time.
@@ -168,12 +193,17 @@ pub async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, registered: R
         node.works.put(work);
         match result {
             Ok(Pause::Idle) => {}
-            Ok(Pause::Closed) => return drop(registered),
-            Err(close) => break close,
+            Ok(Pause::Closed) => break None,
+            Err(close) => break Some(close),
         }
     };
-    node.log_close(&peer, &close);
+    if let Some(close) = close {
+        node.log_close(&peer, &close);
+    }
     drop(registered);
+    if let Some((broker_id, broker_epoch)) = peer.lived_as() {
+        registration::connection_ended(&node, broker_id, broker_epoch).await;
+    }
 }
 
 /// Reads and answers until nothing is left to read.
@@ -243,6 +273,9 @@ async fn handle(
     let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
     let key = header.key;
     if key == ApiKey::Produce as i16 {
+        if peer.is_controller {
+            return Err(Close::Version { key, version: header.version });
+        }
         return produce::stage(node, &header, &work.chunk, frame, body, &mut work.produce);
     }
     if !work.produce.is_empty() {

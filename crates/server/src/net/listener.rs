@@ -34,6 +34,7 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 pub async fn accept(
     node: Arc<Node>,
     name: Arc<str>,
+    is_controller: bool,
     listener: std::net::TcpListener,
     registry: Arc<Registry>,
 ) -> io::Result<()> {
@@ -63,7 +64,7 @@ pub async fn accept(
             continue;
         }
         let connection = node.metrics.listeners.connected(&name);
-        let peer = Peer { address, listener: name.clone(), connection };
+        let peer = Peer::new(address, name.clone(), connection, is_controller);
         // A connection yields by its own count: the runtime's budget would make a read look like an empty socket.
         tokio::spawn(unconstrained(connection::serve(node.clone(), stream, peer, registered)));
     }

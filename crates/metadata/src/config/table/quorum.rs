@@ -4,6 +4,7 @@ use crate::config::key::{Key, Valid, boolean, int, list, long, string};
 
 const SNAPSHOTS: &str = "the last three snapshots are kept, and the records since the oldest of them";
 const LINGER: &str = "records are written at once, those that arrive meanwhile together";
+const RETRIES: &str = "requests within the quorum are sent again after 30 ms";
 const FOR_TESTS: &str = "meant for Kafka's own tests";
 const CONTROLLER_TIMES: &str = "the controller's times are metrics";
 
@@ -16,11 +17,11 @@ pub(super) const KEYS: &[Key] = &[
     boolean("controller.quorum.auto.join.enable").default("false").low()
         .later("the cluster", "A controller that starts asks to become a voter by itself."),
     int("controller.quorum.election.timeout.ms").default("1000").at_least(0).high()
-        .later("the cluster", "How long a candidate waits for votes before it tries again."),
+        .works("How long a candidate waits for votes before it tries again."),
     int("controller.quorum.election.backoff.max.ms").default("1000").at_least(0).high()
-        .later("the cluster", "Longest pause before a further election."),
+        .works("Longest pause before a further election."),
     int("controller.quorum.fetch.timeout.ms").default("2000").at_least(0).high()
-        .later("the cluster", "How long a voter waits for its leader before it stands for election."),
+        .works("How long a voter waits for its leader before it stands for election."),
     int("controller.quorum.fetch.max.bytes").default("1048576").at_least(1).low()
         .later("the cluster", "Bytes of the metadata log in one fetch."),
     int("controller.quorum.fetch.snapshot.max.bytes").default("1048576").at_least(1).low()
@@ -28,9 +29,9 @@ pub(super) const KEYS: &[Key] = &[
     int("controller.quorum.append.linger.ms").default("25").at_least(0)
         .ignored(LINGER, "How long the leader gathers records before it writes them."),
     int("controller.quorum.request.timeout.ms").default("2000").at_least(0)
-        .later("the cluster", "How long a request within the quorum may wait for its answer."),
+        .works("How long a request within the quorum may wait for its answer."),
     int("controller.quorum.retry.backoff.ms").default("20").at_least(0).low()
-        .later("the cluster", "Pause before a request within the quorum is sent again."),
+        .ignored(RETRIES, "Pause before a request within the quorum is sent again."),
     int("controller.socket.timeout.ms").default("30000")
         .later("the cluster", "How long a request of the controller to a broker may wait."),
     int("controller.quota.window.num").default("11").at_least(1).low()
@@ -44,10 +45,10 @@ pub(super) const KEYS: &[Key] = &[
     boolean("controlled.shutdown.enable").default("true")
         .later("the cluster", "Hands over leaderships before the broker stops."),
     int("broker.heartbeat.interval.ms").default("2000")
-        .later("the cluster", "How often a broker tells the controller that it is there."),
+        .works("How often a broker tells the controller that it is there."),
     int("broker.session.timeout.ms").default("9000").works("A broker that was silent for this long is fenced."),
     int("initial.broker.registration.timeout.ms").default("60000")
-        .later("the cluster", "How long a broker tries to register before it gives up."),
+        .works("How long a broker tries to register before it gives up."),
     string("metadata.log.dir").high().works("Directory of the metadata log; without it the first of log.dirs."),
     int("metadata.log.segment.bytes").default("1073741824").at_least(8_388_608).high()
         .works("Size in bytes at which the metadata log begins a new segment."),
