@@ -95,23 +95,19 @@ struct Simulation {
 
 impl Simulation {
     fn new(seed: u64, voters: usize, observers: usize) -> Simulation {
-        let mut random = Box::new(chance(seed));
-        let set = VoterSet::new((0..voters as i32).map(|id| Voter { id, ..Voter::default() }).collect());
         let machines = (0..voters + observers)
-            .map(|id| {
+            .map(|_| {
                 let disk = MemDisk::new();
                 disk.create_dir(Path::new(LOG_DIR)).unwrap();
                 let how = Format { voters: None, bootstrap: metadata::controller::default_bootstrap_records() };
                 format(&disk, Path::new(LOG_DIR), &how, 1).unwrap();
                 disk.sync_dir(Path::new("/")).unwrap();
-                let _ = id;
                 Machine { disk, node: None, incarnation: 0, fetching_until: 0, parked: Vec::new(), high_watermark: 0 }
             })
             .collect();
-        let _ = random();
         let mut simulation = Simulation {
             seed,
-            random,
+            random: Box::new(chance(seed)),
             now: 1_000,
             order: 0,
             machines,
@@ -126,7 +122,6 @@ impl Simulation {
             created: 0,
             steps: Vec::new(),
         };
-        assert_eq!(set.len(), voters);
         for id in 0..simulation.machines.len() {
             simulation.start(id);
         }
@@ -361,12 +356,10 @@ impl Simulation {
     fn disturb(&mut self) {
         let id = self.below(self.machines.len() as u64) as usize;
         match self.below(400) {
-            0 | 1 => {
-                if self.machines[id].node.is_some() {
-                    let power = self.below(2) == 0;
-                    self.steps.push(format!("{}: {} ends, power {power}", self.now, id));
-                    self.stop(id, power);
-                }
+            0 | 1 if self.machines[id].node.is_some() => {
+                let power = self.below(2) == 0;
+                self.steps.push(format!("{}: {} ends, power {power}", self.now, id));
+                self.stop(id, power);
             }
             2 => {
                 let other = self.below(self.machines.len() as u64) as usize;
@@ -378,11 +371,9 @@ impl Simulation {
                 self.with(id, |node, present| node.resign(present).unwrap());
                 self.after(id);
             }
-            5..=20 => {
-                if self.machines[id].node.is_none() {
-                    self.steps.push(format!("{}: {id} starts", self.now));
-                    self.start(id);
-                }
+            5..=20 if self.machines[id].node.is_none() => {
+                self.steps.push(format!("{}: {id} starts", self.now));
+                self.start(id);
             }
             _ => {}
         }

@@ -3,11 +3,13 @@
 //! Invariants: whatever is acknowledged is on the disk of a majority first; a directory that cannot be served is refused
 //! before a byte of it is changed; a snapshot replaces log only once it is durable.
 //!
-//! Reading order: [`node`] is what a server drives; `state` decides, `log` and `snapshot` keep, `load` opens, `format`
-//! begins; `election` is the `quorum-state` file.
+//! Reading order: [`node`] is what a server drives, `following` what it does while others lead; `state` decides who does,
+//! `leadership` is what a leader knows of the others, `messages` what they say to each other; `log` and `snapshot` keep, `load` and
+//! `opened` open, `format` begins; `election` is the `quorum-state` file.
 
 mod batches;
 mod election;
+mod following;
 mod format;
 mod json;
 mod leadership;
@@ -15,12 +17,14 @@ mod load;
 mod log;
 mod messages;
 mod node;
+mod opened;
 mod snapshot;
 mod state;
 mod voters;
 
 pub use batches::{Content, data_batches, encode as encode_record, version_of};
 pub use election::Election;
+pub use following::NextFetch;
 pub use format::{Format, format};
 pub use leadership::{Leadership, Progress};
 pub use load::{Loaded, OpenError, load};
@@ -29,7 +33,8 @@ pub use messages::{
     BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, FetchedContent, Known, LogEnd, Outgoing, ReplicaKey,
     SnapshotPiece, SnapshotRequest, VoteReply, VoteRequest,
 };
-pub use node::{MetadataNode, MetadataOptions, NextFetch, Opened, Output, Present};
+pub use node::{MetadataNode, Output, Present};
+pub use opened::{MetadataOptions, Opened};
 pub use snapshot::{
     BOOTSTRAP_FILE, SnapshotId, SnapshotJob, decode_snapshot, encode_snapshot, read_bootstrap, write_bootstrap,
 };

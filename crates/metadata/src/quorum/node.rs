@@ -12,94 +12,27 @@
 //!       snapshot_due        a job for another thread; then snapshot_written
 //! ```
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use storage::{Disk, Fault, FdBudget, LogConfig, OpenMode, RemoveRequest, Shutdown, SyncRequest};
-use wire::control::ControlRecord;
+use storage::{Fault, RemoveRequest, SyncRequest};
+use wire::ErrorCode;
 use wire::messages::MetadataRecord;
-use wire::records::batches;
-use wire::{ErrorCode, Uuid};
 
-use super::METADATA_DIR;
-use super::batches::{Content, visit};
-use super::load::{Loaded, OpenError, load};
 use super::log::{Comparison, MetadataLog};
 use super::messages::{
     BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, FetchedContent, Known, Outgoing, ReplicaKey, SnapshotPiece,
     SnapshotRequest, VoteReply, VoteRequest,
 };
-use super::snapshot::{SnapshotId, SnapshotJob, decode_snapshot, read_bootstrap};
-use super::state::{Beginning, Effect, Moment, Quorum, Timeouts};
-use super::voters::{QuorumRecords, VoterSet};
-use crate::controller::{
-    Command, Context, Controller, NodeSettings, Random, Reply, activation_records, default_bootstrap_records,
-};
+use super::opened::MetadataOptions;
+use super::snapshot::{SnapshotId, SnapshotJob};
+use super::state::{Effect, Moment, Quorum};
+use super::voters::QuorumRecords;
+use crate::controller::{Command, Context, Controller, Random, Reply, activation_records};
 use crate::image::{Delta, Image};
 use crate::machine::Committed;
 
-/// As much of the log is applied in one go, in bytes.
-const APPLY_BYTES: u32 = 1 << 20;
 /// A fetch asks for as much at most, in bytes.
-const FETCH_BYTES: u32 = 8 << 20;
-/// A snapshot larger than this, in bytes, is none.
-const SNAPSHOT_BYTES_MAX: u64 = 8 << 30;
-
-/// What a node knows about itself and its metadata log before it opens it.
-#[derive(Clone, Debug)]
-pub struct MetadataOptions {
-    /// The log dir that holds the metadata log.
-    pub log_dir: PathBuf,
-    pub cluster_id: String,
-    pub node_id: i32,
-    /// `directory.id` of the log dir.
-    pub directory_id: Uuid,
-    /// Whether this node has the controller role: others only observe.
-    pub votes: bool,
-    /// `controller.quorum.voters`, when it is configured.
-    pub static_voters: Option<VoterSet>,
-    pub timeouts: Timeouts,
-    pub settings: NodeSettings,
-    /// `broker.session.timeout.ms`
-    pub session_timeout_ms: i64,
-    /// How the process before this one ended.
-    pub shutdown: Shutdown,
-    pub fds: Arc<FdBudget>,
-    /// `metadata.log.segment.bytes`
-    pub segment_bytes: u32,
-    /// `metadata.log.segment.ms`
-    pub segment_ms: i64,
-    /// `metadata.log.max.record.bytes.between.snapshots`
-    pub snapshot_bytes: u64,
-    /// `metadata.log.max.snapshot.interval.ms`; 0 for none.
-    pub snapshot_interval_ms: i64,
-    /// How many snapshots are kept.
-    pub snapshots_kept: usize,
-}
-
-impl MetadataOptions {
-    /// Kafka's defaults.
-    pub fn new(log_dir: PathBuf, cluster_id: String, node_id: i32, directory_id: Uuid) -> Self {
-        MetadataOptions {
-            log_dir,
-            cluster_id,
-            node_id,
-            directory_id,
-            votes: true,
-            static_voters: None,
-            timeouts: Timeouts::default(),
-            settings: NodeSettings { node_id, ..NodeSettings::default() },
-            session_timeout_ms: 9_000,
-            shutdown: Shutdown::default(),
-            fds: Arc::default(),
-            segment_bytes: 1 << 30,
-            segment_ms: 7 * 24 * 3_600_000,
-            snapshot_bytes: 20 << 20,
-            snapshot_interval_ms: 3_600_000,
-            snapshots_kept: 3,
-        }
-    }
-}
+pub(super) const FETCH_BYTES: u32 = 8 << 20;
 
 /// The present and chance, as the shell has them.
 pub struct Present<'a> {
@@ -108,84 +41,6 @@ pub struct Present<'a> {
     /// ms on a clock that never goes back, for timeouts and sessions.
     pub steady_ms: i64,
     pub random: &'a mut dyn Random,
-}
-
-/// A metadata log that was read and can be served, and that nothing has written to yet.
-pub struct Opened {
-    disk: Arc<dyn Disk>,
-    options: MetadataOptions,
-    loaded: Loaded,
-    voters: VoterSet,
-    bootstrap: Vec<MetadataRecord<'static>>,
-}
-
-impl Opened {
-    /// What the log says, committed or not; empty before the first activation.
-    pub fn image(&self) -> &Image {
-        &self.loaded.image
-    }
-
-    pub fn voters(&self) -> &VoterSet {
-        &self.voters
-    }
-
-    /// Whether this node is the quorum: then it leads as soon as it starts.
-    pub fn is_alone(&self) -> bool {
-        self.options.votes && self.voters.len() == 1
-    }
-
-    /// Takes its place in the quorum. A sole voter is the active controller on return, with everything durable.
-    pub fn start(self, present: &mut Present<'_>) -> Result<MetadataNode, OpenError> {
-        let is_alone = self.is_alone();
-        let Opened { disk, options, loaded, voters, bootstrap } = self;
-        let dir = options.log_dir.join(METADATA_DIR);
-        let config = LogConfig {
-            segment_bytes: options.segment_bytes,
-            segment_ms: options.segment_ms,
-            retention_ms: -1,
-            retention_bytes: -1,
-            max_message_bytes: super::batches::BATCH_SIZE_MAX as u32,
-            ..LogConfig::default()
-        };
-        let mode = OpenMode {
-            shutdown: options.shutdown,
-            log_start_offset: 0,
-            fds: options.fds.clone(),
-            ..OpenMode::default()
-        };
-        let log = MetadataLog::open(disk, &dir, Arc::new(config), mode, &loaded, present.wall_ms)?;
-        let snapshot_end = loaded.snapshot.map_or(0, |id| id.end_offset);
-        // What a sole voter has on its disk, it has committed.
-        let (image, next) =
-            if is_alone { (loaded.image, loaded.end_offset) } else { (loaded.snapshot_image, snapshot_end) };
-        let beginning = Beginning {
-            me: ReplicaKey { id: options.node_id, directory_id: options.directory_id },
-            timeouts: options.timeouts,
-            voters,
-            records: loaded.quorum,
-            voters_not_in_log: loaded.voters_not_in_log,
-            election: loaded.election,
-            committed: snapshot_end,
-        };
-        let mut moment = Moment { now: present.steady_ms, end: log.end(), random: &mut *present.random };
-        let mut quorum = Quorum::new(beginning, &mut moment);
-        let effects = if is_alone { quorum.lead_alone(&mut moment) } else { Vec::new() };
-        let mut node = MetadataNode {
-            quorum,
-            log,
-            quorum_history: loaded.quorum_history,
-            bootstrap,
-            state: State::Standby(Standby { published: Arc::new(image), next, unpublished: None }),
-            output: Output::default(),
-            download: None,
-            last_snapshot_ms: present.wall_ms,
-            snapshotting: None,
-            options,
-        };
-        node.carry_out(effects, present)?;
-        node.sync(present)?;
-        Ok(node)
-    }
 }
 
 /// What is to be done outside, in this order: send, then publish and reply, then look whether the leadership was lost.
@@ -199,66 +54,44 @@ pub struct Output {
     pub deposed: bool,
 }
 
-enum State {
+pub(super) enum State {
     Standby(Standby),
     Active(Controller),
 }
 
 /// A node that applies what others decide.
-struct Standby {
-    published: Arc<Image>,
+pub(super) struct Standby {
+    pub published: Arc<Image>,
     /// Everything before is applied.
-    next: i64,
+    pub next: i64,
     /// The image in the middle of a transaction, with what changed since the one that is published.
-    unpublished: Option<Box<(Image, Delta)>>,
+    pub unpublished: Option<Box<(Image, Delta)>>,
 }
 
 /// A snapshot that is being fetched.
-struct Download {
-    id: SnapshotId,
-    bytes: Vec<u8>,
-}
-
-/// What to ask another node for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextFetch {
-    Records(FetchRequest),
-    Snapshot(SnapshotRequest),
+pub(super) struct Download {
+    pub id: SnapshotId,
+    pub bytes: Vec<u8>,
 }
 
 /// See the module.
 pub struct MetadataNode {
-    options: MetadataOptions,
-    quorum: Quorum,
-    log: MetadataLog,
+    pub(super) options: MetadataOptions,
+    pub(super) quorum: Quorum,
+    pub(super) log: MetadataLog,
     /// As [`Loaded::quorum_history`], for when the log is cut.
-    quorum_history: Vec<(i64, QuorumRecords)>,
+    pub(super) quorum_history: Vec<(i64, QuorumRecords)>,
     /// What an empty log begins with.
-    bootstrap: Vec<MetadataRecord<'static>>,
-    state: State,
-    output: Output,
-    download: Option<Download>,
-    last_snapshot_ms: i64,
+    pub(super) bootstrap: Vec<MetadataRecord<'static>>,
+    pub(super) state: State,
+    pub(super) output: Output,
+    pub(super) download: Option<Download>,
+    pub(super) last_snapshot_ms: i64,
     /// The snapshot that is being written, and where the counter of bytes stood when it began.
-    snapshotting: Option<(SnapshotId, u64)>,
+    pub(super) snapshotting: Option<(SnapshotId, u64)>,
 }
 
 impl MetadataNode {
-    /// Reads the metadata log and checks that it is for this program and this node. Writes nothing.
-    pub fn open(disk: Arc<dyn Disk>, options: MetadataOptions) -> Result<Opened, OpenError> {
-        let loaded = load(&*disk, &options.log_dir.join(METADATA_DIR))?;
-        let (id, directory_id) = (options.node_id, options.directory_id);
-        let voters = loaded.voters(id, directory_id, options.votes, options.static_voters.as_ref())?;
-        let bootstrap = match read_bootstrap(&*disk, &options.log_dir) {
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                return Err(OpenError::Refused(error.to_string()));
-            }
-            Err(error) => return Err(Fault::new("read bootstrap.checkpoint in", &options.log_dir, &error).into()),
-            Ok(records) => records.unwrap_or_else(default_bootstrap_records),
-        };
-        Ok(Opened { disk, options, loaded, voters, bootstrap })
-    }
-
     /// What is committed.
     pub fn image(&self) -> &Arc<Image> {
         match &self.state {
@@ -455,182 +288,6 @@ impl MetadataNode {
         }
     }
 
-    /// What to ask for next, and whom; `None` while this node follows nobody.
-    pub fn next_fetch(&self) -> Option<(FetchFrom, NextFetch)> {
-        let from = self.quorum.fetch_from()?;
-        let (replica, current_epoch) = (self.quorum.me(), self.epoch());
-        let next = match &self.download {
-            Some(download) if matches!(from, FetchFrom::Leader(_)) => NextFetch::Snapshot(SnapshotRequest {
-                replica,
-                current_epoch,
-                id: download.id,
-                position: download.bytes.len() as u64,
-                max_bytes: FETCH_BYTES,
-            }),
-            _ => NextFetch::Records(FetchRequest {
-                replica,
-                current_epoch,
-                offset: self.log.end_offset(),
-                last_epoch: self.log.last_epoch(),
-                high_watermark: self.quorum.high_watermark(),
-                max_bytes: FETCH_BYTES,
-            }),
-        };
-        Some((from, next))
-    }
-
-    /// The answer to a fetch of this node.
-    pub fn fetch_answered(
-        &mut self,
-        from: FetchFrom,
-        asked: &FetchRequest,
-        answer: &Fetched,
-        present: &mut Present<'_>,
-    ) -> Result<(), Fault> {
-        self.heard(&answer.known, present)?;
-        let is_current = matches!(from, FetchFrom::Leader(id) if self.quorum.fetch_from() == Some(FetchFrom::Leader(id)))
-            && answer.known.epoch == self.epoch()
-            && asked.current_epoch == self.epoch()
-            && asked.offset == self.log.end_offset();
-        if answer.known.error != ErrorCode::None || !is_current {
-            return Ok(());
-        }
-        // Only of a log that agrees with the leader's is what the leader committed a part.
-        let mut agreed = self.quorum.high_watermark();
-        match &answer.content {
-            FetchedContent::Records(bytes) => {
-                self.append_from_leader(bytes, present)?;
-                agreed = answer.high_watermark;
-            }
-            FetchedContent::Diverging(end) => {
-                let cut = self.log.cut_for(*end);
-                if cut < self.quorum.high_watermark() {
-                    let text = format!(
-                        "the leader of epoch {} has another log from offset {cut} on, and everything before {} is committed here",
-                        self.epoch(),
-                        self.quorum.high_watermark()
-                    );
-                    return Err(self.fault("follow the leader with", text));
-                }
-                self.log.truncate_to(cut)?;
-                self.forget_quorum_records(present);
-            }
-            FetchedContent::Snapshot(id) => self.download = Some(Download { id: *id, bytes: Vec::new() }),
-        }
-        let end = self.log.end_offset();
-        self.quorum.leader_answered(agreed, end, &mut moment(&self.log, present));
-        self.settle(present)
-    }
-
-    /// The answer to a FetchSnapshot of this node.
-    pub fn snapshot_answered(
-        &mut self,
-        from: FetchFrom,
-        asked: &SnapshotRequest,
-        piece: &SnapshotPiece,
-        present: &mut Present<'_>,
-    ) -> Result<(), Fault> {
-        self.heard(&piece.known, present)?;
-        let Some(download) = &mut self.download else { return Ok(()) };
-        let is_current = self.quorum.fetch_from() == Some(from)
-            && piece.known.epoch == self.quorum.epoch()
-            && asked.id == download.id
-            && asked.position == download.bytes.len() as u64;
-        if !is_current {
-            return Ok(());
-        }
-        if piece.known.error != ErrorCode::None || piece.size > SNAPSHOT_BYTES_MAX || piece.bytes.is_empty() {
-            // The next fetch says what there is now.
-            self.download = None;
-            return Ok(());
-        }
-        download.bytes.extend_from_slice(&piece.bytes);
-        let is_whole = download.bytes.len() as u64 >= piece.size;
-        let (hw, end) = (self.quorum.high_watermark(), self.log.end_offset());
-        self.quorum.leader_answered(hw, end, &mut moment(&self.log, present));
-        match self.download.take_if(|_| is_whole) {
-            Some(download) => self.install(&download, present),
-            None => Ok(()),
-        }
-    }
-
-    fn install(&mut self, download: &Download, present: &mut Present<'_>) -> Result<(), Fault> {
-        let id = download.id;
-        let State::Standby(standby) = &mut self.state else { return Ok(()) };
-        let (mut image, mut records) = (Image::default(), QuorumRecords::default());
-        let mut delta = Delta::default();
-        let read = decode_snapshot(&download.bytes, &mut |content| match content {
-            Content::Control(control) => records.apply(&control),
-            Content::Data(record) => {
-                image.replay(id.end_offset - 1, &record, &mut delta).map_err(|error| error.to_string())
-            }
-        });
-        if let Err(reason) = read {
-            return Err(self.fault("use the leader's snapshot in", reason));
-        }
-        if id.end_offset <= standby.next {
-            return Ok(()); // there is nothing in it that is not here
-        }
-        image.offset = id.end_offset - 1;
-        self.log.install(id, &download.bytes)?;
-        let change = Delta::between(&standby.published, &image);
-        let image = Arc::new(image);
-        *standby = Standby { published: image.clone(), next: id.end_offset, unpublished: None };
-        self.quorum_history = vec![(id.end_offset, records.clone())];
-        self.quorum.follow_records(records, present.steady_ms);
-        self.quorum.installed(id.end_offset);
-        self.output.committed.push(Committed { state: image, change, replies: Vec::new() });
-        Ok(())
-    }
-
-    fn append_from_leader(&mut self, bytes: &[u8], present: &mut Present<'_>) -> Result<(), Fault> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let before = self.log.end_offset();
-        // What is not a batch any more is the beginning of the next answer.
-        if let Err(error) = self.log.append_from_leader(bytes, present.wall_ms)?
-            && self.log.end_offset() == before
-        {
-            return Err(self.fault("append what the leader sent to", error.message().to_owned()));
-        }
-        let mut records = self.quorum.records().clone();
-        let after = self.log.end_offset();
-        for batch in batches(bytes).map_while(Result::ok).take_while(|batch| batch.base_offset() < after) {
-            if batch.is_control() {
-                let read = visit(&batch, &mut |offset, content| {
-                    if let Content::Control(control) = content {
-                        records.apply(&control)?;
-                        if matches!(control, ControlRecord::KRaftVersion(_) | ControlRecord::KRaftVoters(_)) {
-                            self.quorum_history.push((offset, records.clone()));
-                        }
-                    }
-                    Ok(())
-                });
-                read.map_err(|reason| self.fault("append what the leader sent to", reason))?;
-            }
-        }
-        if records != *self.quorum.records() {
-            self.quorum.follow_records(records, present.steady_ms);
-        }
-        if let Some(request) = self.log.sync_request() {
-            request.run()?;
-            self.log.synced(request.offset());
-        }
-        Ok(())
-    }
-
-    /// The log was cut: the quorum's records may have been among what went.
-    fn forget_quorum_records(&mut self, present: &Present<'_>) {
-        let end = self.log.end_offset();
-        while self.quorum_history.len() > 1 && self.quorum_history.last().is_some_and(|(offset, _)| *offset >= end) {
-            self.quorum_history.pop();
-        }
-        if let Some((_, records)) = self.quorum_history.last() {
-            self.quorum.follow_records(records.clone(), present.steady_ms);
-        }
-    }
-
     /// What must be synced before what was appended counts; `None` when nothing is.
     pub fn sync_request(&mut self) -> Option<SyncRequest> {
         self.log.sync_request()
@@ -651,7 +308,7 @@ impl MetadataNode {
         self.synced(self.log.end_offset(), present)
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>, present: &mut Present<'_>) -> Result<(), Fault> {
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>, present: &mut Present<'_>) -> Result<(), Fault> {
         for effect in effects {
             match effect {
                 Effect::Persist(election) => self.log.persist(&election, self.quorum.kraft_version())?,
@@ -665,7 +322,7 @@ impl MetadataNode {
     }
 
     /// Brings the state in line with what is committed, and with who leads.
-    fn settle(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
+    pub(super) fn settle(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
         if !self.quorum.is_leader() && self.is_active() {
             let published = self.image().clone();
             let next = published.offset + 1;
@@ -683,53 +340,6 @@ impl MetadataNode {
         if self.quorum.may_decide() && !self.is_active() {
             self.activate(present)?;
         }
-        Ok(())
-    }
-
-    /// Applies what another node's controller decided, up to `committed`.
-    fn apply(&mut self, committed: i64) -> Result<(), Fault> {
-        let State::Standby(standby) = &mut self.state else { return Ok(()) };
-        if standby.next >= committed {
-            return Ok(());
-        }
-        let (mut image, mut delta) =
-            standby.unpublished.take().map_or_else(|| ((*standby.published).clone(), Delta::default()), |begun| *begun);
-        let mut next = standby.next;
-        let mut wrong = None;
-        while next < committed && wrong.is_none() {
-            let bytes = self.log.read(next, APPLY_BYTES, committed)?;
-            let before = next;
-            for batch in batches(&bytes).map_while(Result::ok) {
-                let read = visit(&batch, &mut |offset, content| match content {
-                    Content::Data(record) if offset >= before => {
-                        image.replay(offset, &record, &mut delta).map_err(|error| error.to_string())
-                    }
-                    _ => Ok(()),
-                });
-                if let Err(reason) = read {
-                    wrong = Some(reason);
-                    break;
-                }
-                next = batch.next_offset();
-                image.offset = next - 1;
-            }
-            if next == before && wrong.is_none() {
-                wrong = Some(format!("there is no whole batch at offset {next}"));
-            }
-        }
-        let unsupported = image.features.unsupported();
-        if let Some(reason) = wrong.or(unsupported) {
-            return Err(self.fault("apply", reason));
-        }
-        let State::Standby(standby) = &mut self.state else { return Ok(()) };
-        standby.next = next;
-        if image.is_in_transaction() {
-            standby.unpublished = Some(Box::new((image, delta)));
-            return Ok(());
-        }
-        standby.published = Arc::new(image);
-        let state = standby.published.clone();
-        self.output.committed.push(Committed { state, change: delta, replies: Vec::new() });
         Ok(())
     }
 
@@ -756,7 +366,7 @@ impl MetadataNode {
         self.log.append(&records, version, self.quorum.epoch(), present.wall_ms)
     }
 
-    fn fault(&self, action: &'static str, reason: String) -> Fault {
+    pub(super) fn fault(&self, action: &'static str, reason: String) -> Fault {
         Fault::new(action, self.log.dir(), &std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
     }
 
@@ -835,6 +445,6 @@ impl MetadataNode {
     }
 }
 
-fn moment<'a>(log: &MetadataLog, present: &'a mut Present<'_>) -> Moment<'a> {
+pub(super) fn moment<'a>(log: &MetadataLog, present: &'a mut Present<'_>) -> Moment<'a> {
     Moment { now: present.steady_ms, end: log.end(), random: &mut *present.random }
 }
