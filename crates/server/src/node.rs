@@ -53,6 +53,13 @@ pub enum Stop {
     Failed,
 }
 
+/// Where this node's metadata log stands, for the metrics.
+#[derive(Debug, Default)]
+pub struct LogOffsets {
+    pub high_watermark: AtomicI64,
+    pub end_offset: AtomicI64,
+}
+
 /// A running broker.
 pub struct Node {
     pub config: BrokerConfig,
@@ -72,6 +79,7 @@ pub struct Node {
     pub runtime: Handle,
     pub works: Works,
     pub metrics: Metrics,
+    pub metadata_log: LogOffsets,
     pub telemetry: Telemetry,
     pub loggers: Arc<Loggers>,
     limits: ArcSwap<Limits>,
@@ -113,7 +121,10 @@ impl Node {
             runtime: Handle::current(),
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
             telemetry: Telemetry::new(config.telemetry_max_bytes),
-            metrics: Metrics::new(config.listeners.iter().map(|l| l.name.as_str().into())),
+            metrics: Metrics::new(
+                config.listeners.iter().chain(&config.controller_listeners).map(|l| l.name.as_str().into()),
+            ),
+            metadata_log: LogOffsets::default(),
             loggers,
             limits: ArcSwap::from_pointee(limits(&config, &Image::default())),
             limits_turn: Mutex::default(),

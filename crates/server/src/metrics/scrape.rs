@@ -127,7 +127,7 @@ fn cleaner(page: &mut Page, node: &Node) {
 }
 
 fn cluster(page: &mut Page, node: &Node) {
-    let (image, quorum) = (node.image(), node.quorum());
+    let (image, leader) = (node.image(), node.controller.leader());
     let brokers = image.cluster.brokers();
     let (active, fenced): (Vec<_>, Vec<_>) = brokers.partition(|broker| !broker.fenced);
     let (mut partitions, mut offline, mut not_preferred) = (0, 0, 0);
@@ -140,7 +140,7 @@ fn cluster(page: &mut Page, node: &Node) {
     }
     let mut gauge = |name: &str, help: &str, value: usize| page.gauge(name, help, value);
     let name = "kafka_controller_kafkacontroller_activecontrollercount";
-    gauge(name, "Whether this node is the active controller.", usize::from(quorum.leader_id == node.node_id));
+    gauge(name, "Whether this node is the active controller.", usize::from(leader.is_here));
     gauge("kafka_controller_kafkacontroller_activebrokercount", "Brokers that are not fenced.", active.len());
     gauge("kafka_controller_kafkacontroller_fencedbrokercount", "Brokers that are fenced.", fenced.len());
     gauge("kafka_controller_kafkacontroller_globaltopiccount", "Topics.", image.topics.len());
@@ -150,13 +150,21 @@ fn cluster(page: &mut Page, node: &Node) {
     gauge(name, "Partitions that another than their preferred replica leads.", not_preferred);
     let mut gauge = |name: &str, help: &str, value: i64| page.gauge(name, help, value);
     let name = "kafka_server_raft_metrics_current_leader";
-    gauge(name, "Active controller, as far as this node knows; -1 when there is none.", quorum.leader_id.into());
+    gauge(name, "Active controller, as far as this node knows; -1 when there is none.", leader.id.unwrap_or(-1).into());
     let name = "kafka_server_raft_metrics_current_epoch";
-    gauge(name, "Epoch of the metadata quorum.", quorum.leader_epoch.into());
+    gauge(name, "Epoch of the metadata quorum.", leader.epoch.into());
     let name = "kafka_server_raft_metrics_high_watermark";
-    gauge(name, "Offset up to which the metadata log is committed.", quorum.high_watermark);
+    gauge(
+        name,
+        "Offset up to which the metadata log is committed.",
+        node.metadata_log.high_watermark.load(Ordering::Relaxed),
+    );
     let name = "kafka_server_raft_metrics_log_end_offset";
-    gauge(name, "Offset that the next record of the metadata log gets.", quorum.log_end_offset);
+    gauge(
+        name,
+        "Offset that the next record of the metadata log gets.",
+        node.metadata_log.end_offset.load(Ordering::Relaxed),
+    );
     let name = "kafka_server_broker_metadata_metrics_last_applied_record_offset";
     gauge(name, "Offset of the last record of the metadata log that this broker applied.", image.offset);
 }

@@ -24,6 +24,7 @@ use metadata::quorum::{
 use peers::Peers;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use storage::Fault;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -394,6 +395,9 @@ impl Running {
             self.replies.clear();
         }
         let quorum = self.inner.metadata.quorum();
+        let offsets = &self.inner.node.metadata_log;
+        offsets.high_watermark.store(quorum.high_watermark(), Ordering::Relaxed);
+        offsets.end_offset.store(self.inner.metadata.end_offset(), Ordering::Relaxed);
         let leader = self.leader();
         if *self.inner.leader.borrow() != leader {
             self.inner.peers.learn_voters(quorum.voters());
