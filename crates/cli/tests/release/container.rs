@@ -120,3 +120,31 @@ fn what_makes_no_sense_is_refused_in_words() {
     assert_eq!(wrong.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("num.partitions"), "{wrong:?}");
 }
+
+#[test]
+fn a_quorum_is_formatted_once_with_the_cluster_id() {
+    let image = Image::new();
+    let controller = testkit::free_port();
+    let listeners = format!("PLAINTEXT://{},CONTROLLER://127.0.0.1:{controller}", image.address);
+    let (advertised, voters) = (format!("PLAINTEXT://{}", image.address), format!("7@127.0.0.1:{controller}"));
+    let data = image.data();
+    let variables = [
+        ("CLUSTER_ID", "4L6g3nShT-eMCtK--X86sw"),
+        ("KAFKA_NODE_ID", "7"),
+        ("KAFKA_PROCESS_ROLES", "broker,controller"),
+        ("KAFKA_LISTENERS", listeners.as_str()),
+        ("KAFKA_ADVERTISED_LISTENERS", &advertised),
+        ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
+        ("KAFKA_LISTENER_SECURITY_PROTOCOL_MAP", "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT"),
+        ("KAFKA_CONTROLLER_QUORUM_VOTERS", &voters),
+        ("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1"),
+        ("KAFKA_LOG_DIRS", &data),
+    ];
+    for topic in ["before", "after"] {
+        let _broker = image.start(&variables);
+        assert_eq!(image.partitions(topic), "PartitionCount: 1");
+        let mut id = program(&release().folder.join("bin/kafka-cluster.sh"));
+        let id = id.args(["cluster-id", "--bootstrap-server", &image.address]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&id.stdout), "Cluster ID: 4L6g3nShT-eMCtK--X86sw\n");
+    }
+}

@@ -11,6 +11,7 @@ mod compaction;
 mod features;
 mod groups;
 mod harness;
+mod hostile;
 mod interrupted;
 mod jobs;
 mod logs;
