@@ -104,7 +104,7 @@ impl Samples {
                 of.1.push(committed.offset);
             }
         }
-        let mut questions = QUESTIONS;
+        let mut questions = Vec::new();
         let mut all = lock(&self.ends);
         all.retain(|id, _| read.contains_key(id));
         for (id, (cell, mut offsets)) in read {
@@ -116,7 +116,6 @@ impl Samples {
                 }
                 (partition.high_watermark(), partition.log().log_start_offset())
             };
-            // Asked once the clock is read before: a record must not be dated later than it could be read.
             let now_ms = node.clock.now_ms();
             offsets.iter_mut().for_each(|offset| *offset = (*offset).max(start));
             offsets.sort_unstable();
@@ -128,12 +127,18 @@ impl Samples {
             }
             for offset in offsets {
                 let is_vague = ends.readable_since(offset, now_ms).is_some_and(|since| since.is_vague);
-                if is_vague && questions > 0 {
-                    questions -= 1;
-                    if let Some(at_ms) = timestamp_at(&cell, offset) {
-                        ends.asked(offset, at_ms);
-                    }
+                if is_vague && questions.len() < QUESTIONS {
+                    questions.push((id, cell.clone(), offset));
                 }
+            }
+        }
+        // A disk may take its time, for which nobody who makes a page shall wait.
+        drop(all);
+        for (id, cell, offset) in questions {
+            if let Some(at_ms) = timestamp_at(&cell, offset)
+                && let Some(ends) = lock(&self.ends).get_mut(&id)
+            {
+                ends.asked(offset, at_ms);
             }
         }
     }

@@ -10,6 +10,8 @@ use wire::{ErrorCode, Uuid};
 const INSTANCES_MAX: usize = 16_384;
 /// A client is forgotten after this time, or three of its intervals if that is longer.
 const EXPIRY_MS: i64 = 60_000;
+/// Where it is full, those go that were silent for longest: this part of the time since anybody's last word.
+const MADE_ROOM: i64 = 64;
 /// Without a subscription a client asks again after this time.
 const INTERVAL_MS: i32 = 300_000;
 /// The whole of the metrics.
@@ -99,23 +101,30 @@ impl Instances {
         }
     }
 
-    /// Forgets the clients that said nothing for long; says which.
-    pub fn expire(&mut self, now_ms: i64) -> Vec<Uuid> {
-        let expired = |instance: &Instance| {
-            now_ms - instance.used_ms > EXPIRY_MS.max(3 * i64::from(instance.request.interval_ms))
-        };
-        self.known.extract_if(|_, instance| expired(instance)).map(|(id, _)| id).collect()
+    /// Forgets the clients that said nothing for long.
+    pub fn expire(&mut self, now_ms: i64) {
+        self.known.retain(|_, instance| {
+            now_ms - instance.used_ms <= EXPIRY_MS.max(3 * i64::from(instance.request.interval_ms))
+        });
     }
 
-    /// The client that has to go for another to come, if it is full.
-    pub fn make_room(&mut self, id: Uuid) -> Option<Uuid> {
+    /// Has a client go, if it is full, for another to come.
+    pub fn make_room(&mut self, id: Uuid, now_ms: i64) {
         if self.known.len() < INSTANCES_MAX || self.known.contains_key(&id) {
-            return None;
+            return;
         }
-        let (silent, _) = self.known.iter().min_by_key(|(_, instance)| instance.used_ms)?;
-        let silent = *silent;
-        self.known.remove(&silent);
-        Some(silent)
+        self.expire(now_ms);
+        // The one that was silent for longest, with others as old, so that not every newcomer looks through all.
+        let Some(oldest_ms) = self.known.values().map(|instance| instance.used_ms).min() else { return };
+        let newest_ms = self.known.values().map(|instance| instance.used_ms).max().unwrap_or(oldest_ms);
+        let limit_ms = oldest_ms + (newest_ms - oldest_ms) / MADE_ROOM;
+        if self.known.len() >= INSTANCES_MAX {
+            self.known.retain(|_, instance| instance.used_ms > limit_ms);
+        }
+    }
+
+    pub fn knows(&self, id: &Uuid) -> bool {
+        self.known.contains_key(id)
     }
 
     fn instance(&mut self, id: Uuid, client: &Client, now_ms: i64) -> &mut Instance {
@@ -276,14 +285,19 @@ mod tests {
     fn silent_clients_are_forgotten() {
         let mut all = instances(vec![subscription("*", "30000", "")]);
         all.get(ID, &client("x"), 0).unwrap();
-        assert!(all.expire(90_000).is_empty());
-        assert_eq!(all.expire(90_001), [ID]);
+        all.expire(90_000);
+        assert!(all.knows(&ID));
+        all.expire(90_001);
         assert_eq!(all.len(), 0);
         for i in 0..INSTANCES_MAX as u128 {
-            assert_eq!(all.make_room(Uuid::from_u128(i)), None);
+            all.make_room(Uuid::from_u128(i), i as i64);
             all.get(Uuid::from_u128(i), &client("x"), i as i64).unwrap();
         }
-        assert_eq!(all.make_room(Uuid::from_u128(5)), None);
-        assert_eq!(all.make_room(Uuid::from_u128(1 << 40)), Some(Uuid::from_u128(0)));
+        assert_eq!(all.len(), INSTANCES_MAX);
+        all.make_room(Uuid::from_u128(5), INSTANCES_MAX as i64);
+        assert_eq!(all.len(), INSTANCES_MAX, "it has its place already");
+        all.make_room(Uuid::from_u128(1 << 40), INSTANCES_MAX as i64);
+        assert!(!all.knows(&Uuid::from_u128(0)) && all.knows(&Uuid::from_u128(1000)));
+        assert!((INSTANCES_MAX - 300..INSTANCES_MAX).contains(&all.len()));
     }
 }

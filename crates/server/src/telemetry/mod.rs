@@ -25,17 +25,28 @@ use series::Series;
 /// What clients may compress with, the first the best.
 pub const CODECS: [Codec; 4] = [Codec::Zstd, Codec::Lz4, Codec::Gzip, Codec::Snappy];
 
+/// How often what silent clients pushed is looked for.
+const SWEEP_MS: i64 = 10_000;
+
 /// See the module.
 pub struct Telemetry {
     max_bytes: usize,
     started: Instant,
+    /// Never held for long: threads that serve clients wait for it.
     state: Mutex<State>,
+    series: Mutex<Kept>,
+}
+
+/// What was pushed. Locked before the state, where both are.
+#[derive(Default)]
+struct Kept {
+    series: Series,
+    swept_ms: i64,
 }
 
 #[derive(Default)]
 struct State {
     instances: Instances,
-    series: Series,
     /// The cluster's state whose subscriptions count.
     offset: Option<i64>,
     settings: Vec<Subscribed>,
@@ -51,7 +62,12 @@ type Subscribed = (std::sync::Arc<str>, std::sync::Arc<metadata::image::Settings
 impl Telemetry {
     /// `max_bytes` is `telemetry.max.bytes`.
     pub fn new(max_bytes: i32) -> Telemetry {
-        Telemetry { max_bytes: max_bytes.max(0) as usize, started: Instant::now(), state: Mutex::default() }
+        Telemetry {
+            max_bytes: max_bytes.max(0) as usize,
+            started: Instant::now(),
+            state: Mutex::default(),
+            series: Mutex::default(),
+        }
     }
 
     pub fn max_bytes(&self) -> usize {
@@ -60,6 +76,10 @@ impl Telemetry {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn series(&self) -> MutexGuard<'_, Kept> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now_ms(&self) -> i64 {
@@ -132,17 +152,30 @@ impl Telemetry {
             debug!(client = %client.instance_id, %error, "a client's metrics cannot be read");
             ErrorCode::InvalidRecord
         })?;
-        let mut state = self.state();
-        state.series.dropped += rest.unread as u64;
-        state.series.take(id, client, &rest.resource, points);
+        let now_ms = self.now_ms();
+        let mut kept = self.series();
+        if now_ms - kept.swept_ms >= SWEEP_MS {
+            self.sweep(&mut kept, now_ms);
+        }
+        kept.series.dropped += rest.unread as u64;
+        kept.series.take(id, client, &rest.resource, points);
         Ok(())
+    }
+
+    /// Forgets what clients pushed that are known no more.
+    fn sweep(&self, kept: &mut Kept, now_ms: i64) {
+        kept.swept_ms = now_ms;
+        let mut state = self.state();
+        state.instances.expire(now_ms);
+        kept.series.retain(|id| state.instances.knows(id));
     }
 
     /// Writes what clients pushed, and how they behave.
     pub fn write(&self, page: &mut Page) {
         let now_ms = self.now_ms();
-        let mut state = self.state();
-        state.expire(now_ms);
+        let mut kept = self.series();
+        self.sweep(&mut kept, now_ms);
+        let state = self.state();
         let name = "kafka_server_client_metrics_instance_count";
         page.gauge(name, "Clients that take part in telemetry.", state.instances.len());
         let mut counter =
@@ -156,9 +189,10 @@ impl Telemetry {
         );
         counter("kafka_server_client_metrics_plugin_export_total", "Pushes that were taken.", state.pushes);
         counter("kafka_server_client_metrics_plugin_error_total", "Pushes that cannot be read.", state.failed);
+        drop(state);
         let help = "Values that clients pushed and that have no room or no place on this page.";
-        counter("klamm_client_telemetry_dropped_total", help, state.series.dropped);
-        state.series.write(page);
+        counter("klamm_client_telemetry_dropped_total", help, kept.series.dropped);
+        kept.series.write(page);
     }
 }
 
@@ -170,10 +204,7 @@ impl State {
             self.offset = Some(image.offset);
             self.follow(image);
         }
-        self.expire(now_ms);
-        if let Some(gone) = self.instances.make_room(id) {
-            self.series.forget(&gone);
-        }
+        self.instances.make_room(id, now_ms);
     }
 
     fn follow(&mut self, image: &Image) {
@@ -192,12 +223,6 @@ impl State {
         });
         self.instances.subscribe(understood.collect());
         self.settings = settings;
-    }
-
-    fn expire(&mut self, now_ms: i64) {
-        for id in self.instances.expire(now_ms) {
-            self.series.forget(&id);
-        }
     }
 
     fn count(&mut self, error: Option<&ErrorCode>) {

@@ -84,11 +84,10 @@ impl Series {
         }
     }
 
-    /// Forgets a client.
-    pub fn forget(&mut self, id: &Uuid) {
-        if let Some(of_client) = self.clients.remove(id) {
-            self.count -= of_client.series.len();
-        }
+    /// Keeps the clients that `is_known` says yes to.
+    pub fn retain(&mut self, is_known: impl Fn(&Uuid) -> bool) {
+        self.clients.retain(|id, _| is_known(id));
+        self.count = self.clients.values().map(|of_client| of_client.series.len()).sum();
     }
 
     /// Writes what clients pushed last.
@@ -204,7 +203,7 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
         assert!(text.contains("client_source_address=\"127.0.0.1\",client_rack=\"r1\"} 1"), "{text}");
-        series.forget(&Uuid::from_u128(1));
+        series.retain(|id| *id != Uuid::from_u128(1));
         assert!(!page(&series).contains("c\\\"1") && series.count == 0);
     }
 
