@@ -5,7 +5,6 @@
 //! Reading order: [`register`], `converters`, `transforms`, `predicates`; `json`, `values` and `java` below them.
 
 mod cache;
-mod chain;
 mod converters;
 mod java;
 mod json;
@@ -14,7 +13,6 @@ mod predicates;
 mod transforms;
 mod values;
 
-pub use chain::Chain;
 pub use converters::{
     BooleanConverter, ByteArrayConverter, DoubleConverter, FloatConverter, IntegerConverter, JsonConverter,
     LongConverter, ShortConverter, SimpleHeaderConverter, StringConverter,

@@ -6,6 +6,8 @@
 mod case;
 mod oracle;
 
+use std::sync::OnceLock;
+
 use oracle::Oracle;
 
 /// The cases with Kafka's answers: two lines each, the second of which begins with `= `.
@@ -17,9 +19,10 @@ fn cases() -> Vec<(String, String)> {
     pairs.collect()
 }
 
-/// None where there is no Java; with `CI` set that is a failure.
-fn oracle() -> Option<Oracle> {
-    match Oracle::new() {
+/// None where there is no Java; with `CI` set that is a failure. It is compiled once for all tests.
+fn oracle() -> Option<&'static Oracle> {
+    static ORACLE: OnceLock<Result<Oracle, String>> = OnceLock::new();
+    match ORACLE.get_or_init(Oracle::new) {
         Ok(oracle) => Some(oracle),
         Err(why) if std::env::var_os("CI").is_some() => panic!("Kafka's classes cannot be asked: {why}"),
         Err(why) => {
