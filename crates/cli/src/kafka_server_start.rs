@@ -37,7 +37,9 @@ fn parse(args: &[String]) -> Result<StartArgs, u8> {
                 return Err(0);
             }
             "--help" | "-h" => {
-                say!("{USAGE}\n\nWithout a file: a broker on localhost:9092 with everything embedded.");
+                say!(
+                    "{USAGE}\n\nWithout a file: a broker on localhost:9092 with everything embedded.\n\nexample:\n  bin/kafka-server-start.sh config/server.properties"
+                );
                 return Err(0);
             }
             "--override" => words.next().ok_or_else(|| refuse("Option override requires an argument".into()))?,

@@ -12,6 +12,7 @@ mod console;
 mod consumer_groups;
 mod dump_log;
 mod features;
+mod guide;
 mod java_order;
 mod json;
 mod options;
@@ -114,10 +115,16 @@ fn main() -> ExitCode {
         }
     }
     let code = match find(&name) {
-        Some((_, _, main)) => main(&args),
+        Some((_, _, main)) => {
+            let code = main(&args);
+            if args.iter().any(|word| word == "--help") {
+                guide::print_example(&name);
+            }
+            code
+        }
         None if name == BROKER => return kafka_server_start::main(&args),
-        None if name == called => without_tool("--help"),
-        None => without_tool(&name),
+        None if name == called => guide::answer("--help", &[]),
+        None => guide::answer(&name, &args),
     };
     term::flush();
     ExitCode::from(code)
@@ -125,29 +132,4 @@ fn main() -> ExitCode {
 
 fn find(name: &str) -> Option<&'static Tool> {
     TOOLS.iter().find(|t| t.0 == name)
-}
-
-/// Answers `klamm`, `klamm --help`, `klamm --version` and names that are no tool.
-fn without_tool(word: &str) -> u8 {
-    match word {
-        "--version" => {
-            say!("{}", tool::VERSION);
-            0
-        }
-        "--help" | "-h" | "help" => {
-            say!("klamm {}: Apache Kafka's broker and tools in one binary\n", env!("CARGO_PKG_VERSION"));
-            say!("usage: klamm TOOL [OPTIONS]     (bin/TOOL.sh does the same; TOOL --help tells the options)\n");
-            say!("  {BROKER:28} run a broker");
-            for (name, about, _) in TOOLS {
-                say!("  {name:28} {about}");
-            }
-            say!("  {RUN_CLASS:28} the tool behind a Java class's name");
-            term::flush();
-            0
-        }
-        name => {
-            complain!("klamm: there is no tool called {name}; `klamm --help` lists them");
-            1
-        }
-    }
 }

@@ -331,32 +331,61 @@ fn help_and_no_options_print_the_table_and_fail_as_in_kafka() {
     }
 }
 
-#[test]
-fn versions_are_kafkas_and_ours() {
-    let expected = format!("4.3.1 (Klamm {})\n", env!("CARGO_PKG_VERSION"));
-    let others = [
-        "kafka-server-start",
-        "kafka-server-stop",
-        "kafka-cluster",
-        "kafka-features",
-        "kafka-metadata-quorum",
-        "kafka-storage",
-        "kafka-verifiable-consumer",
-        "kafka-verifiable-producer",
-    ];
-    for tool in TOOLS.iter().chain(&others) {
-        let done = run(tool, &["--version"]);
-        assert_eq!((done.code, done.out.as_str()), (Some(0), expected.as_str()), "{tool}: {done:?}");
-    }
+/// The names that `klamm` lists.
+fn listed() -> Vec<String> {
+    let list = run("--help", &[]).ok();
+    let tools = list.lines().filter(|line| line.starts_with("  kafka-"));
+    tools.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect()
 }
 
 #[test]
 fn the_binary_alone_lists_its_tools() {
-    let list = run("--help", &[]).ok();
-    assert!(TOOLS.iter().all(|tool| list.contains(tool)), "{list}");
+    let (list, tools) = (run("--help", &[]).ok(), listed());
+    assert!(TOOLS.iter().all(|tool| tools.iter().any(|listed| listed == tool)), "{list}");
+    assert!(list.contains("\nA broker\n  kafka-server-start ") && list.contains("\nTopics and records\n"), "{list}");
     let unknown = run("kafka-frobnicate", &[]);
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.contains("there is no tool called kafka-frobnicate"));
+}
+
+#[test]
+fn every_tool_has_a_script_a_version_and_an_example() {
+    let bin = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bin");
+    let expected = format!("4.3.1 (Klamm {})\n", env!("CARGO_PKG_VERSION"));
+    for tool in listed() {
+        assert!(bin.join(format!("{tool}.sh")).exists(), "{tool}");
+        if tool == "kafka-run-class" {
+            continue;
+        }
+        let version = run(&tool, &["--version"]);
+        assert_eq!((version.code, version.out.as_str()), (Some(0), expected.as_str()), "{tool}: {version:?}");
+        let help = run(&tool, &["--help"]);
+        assert!(format!("{}{}", help.out, help.err).to_lowercase().contains("\nexample"), "{tool}: {help:?}");
+    }
+}
+
+#[test]
+fn shells_complete_tools_and_their_options() {
+    let script = run("completions", &["bash"]).ok();
+    // The folder of the binary comes first: the completions ask it for options.
+    let klamm = std::path::Path::new(env!("CARGO_BIN_EXE_klamm"));
+    let complete = |words: &str| {
+        let word = words.split(' ').count() - 1;
+        let asked = format!("{script}\nCOMP_WORDS=({words}) COMP_CWORD={word}\n_klamm\necho \"${{COMPREPLY[@]}}\"");
+        let path = format!("{}:{}", klamm.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let output = std::process::Command::new("bash").args(["-c", &asked]).env("PATH", path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(complete("klamm kafka-top"), "kafka-topics");
+    assert_eq!(complete("klamm kafka-topics --part"), "--partition-size-limit-per-response --partitions");
+    assert_eq!(complete("bin/kafka-storage.sh --ver"), "--version");
+    for (shell, line) in
+        [("zsh", "#compdef klamm "), ("fish", "complete -c klamm -n __fish_use_subcommand -f -a kafka-topics ")]
+    {
+        let script = run("completions", &[shell]).ok();
+        assert!(script.lines().any(|l| l.starts_with(line)), "{script}");
+    }
+    assert_eq!(run("completions", &["tcsh"]).code, Some(1));
 }
 
 #[test]
