@@ -85,12 +85,18 @@ async fn run(given: &Given) -> Result<(), Stop> {
         _ => {
             let nodes = admin.nodes(given.has("include-fenced-brokers")).await.map_err(failed)?;
             let host = nodes.iter().map(|n| n.node.host.len()).max().unwrap_or(0).max(9);
-            say!("{:10} {:host$} {:10} {:10} {:10} {:15}", "ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE");
+            // Only brokers can be fenced.
+            let is_controller = given.has("bootstrap-controller");
+            let row = |id: &str, name: &str, port: &str, rack: &str, state: &str, kind: &str| {
+                let state = if is_controller { String::new() } else { format!("{state:10} ") };
+                say!("{id:10} {name:host$} {port:10} {rack:10} {state}{kind:15}");
+            };
+            row("ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE");
             for n in nodes {
                 let rack = n.node.rack.as_deref().unwrap_or("null");
                 let state = if n.is_fenced { "fenced" } else { "unfenced" };
-                let (id, name, port) = (n.node.id, &n.node.host, n.node.port);
-                say!("{id:<10} {name:host$} {port:<10} {rack:10} {state:10} {:15}", "broker");
+                let kind = if is_controller { "controller" } else { "broker" };
+                row(&n.node.id.to_string(), &n.node.host, &n.node.port.to_string(), rack, state, kind);
             }
         }
     }

@@ -73,8 +73,7 @@ pub fn main(args: &[String]) -> u8 {
         return 0;
     }
     if args.iter().any(|a| a == "--version") {
-        // Kafka's tool knows no such option: its standard output stays empty.
-        complain!("{}", tool::VERSION);
+        say!("{}", tool::VERSION);
         return 0;
     }
     let result = plan(args).and_then(|plan| tool::block_on(run(plan)));

@@ -1,13 +1,17 @@
 //! The cluster itself: its nodes, and which requests each of them knows.
 
 use crate::versions::ApiVersions;
-use crate::{Error, Node, To, Topics};
+use crate::{Connection, Error, Node, To, Topics};
 use wire::messages::{
     DescribeClusterRequest, DescribeClusterResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
 };
 use wire::{ApiKey, ErrorCode};
 
 use super::Admin;
+
+/// What DescribeCluster is asked about (KIP-919): a broker knows brokers, a controller knows controllers.
+const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 /// A broker as DescribeCluster tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub struct BrokerVersions {
 }
 
 impl Admin {
-    /// The brokers that are there, in the order the broker tells them.
+    /// The brokers that are there, in the order the broker tells them; asked of a controller, the controllers.
     pub async fn brokers(&self) -> Result<Vec<ClusterNode>, Error> {
         self.nodes(false).await
     }
@@ -33,6 +37,7 @@ impl Admin {
     pub async fn nodes(&self, with_fenced: bool) -> Result<Vec<ClusterNode>, Error> {
         const CALL: &str = "listNodes";
         let connection = self.client.any(CALL).await?;
+        let endpoint_type = endpoint_type(&connection);
         if connection.version(ApiKey::DescribeCluster).is_err() {
             let metadata = self.client.metadata(Topics::None, false, CALL).await?;
             return Ok(metadata.nodes.into_iter().map(|node| ClusterNode { node, is_fenced: false }).collect());
@@ -53,14 +58,26 @@ impl Admin {
         };
         let build = |version: i16| {
             let include_fenced_brokers = with_fenced && version >= 2;
-            Ok(DescribeClusterRequest { include_fenced_brokers, ..Default::default() })
+            Ok(DescribeClusterRequest { include_fenced_brokers, endpoint_type, ..Default::default() })
         };
         self.client.send(&To::Any, CALL, build, read).await
     }
 
     /// The cluster's id; none where it has none.
     pub async fn cluster_id(&self) -> Result<Option<String>, Error> {
-        Ok(self.client.metadata(Topics::None, false, "describeCluster").await?.cluster_id)
+        const CALL: &str = "describeCluster";
+        let connection = self.client.any(CALL).await?;
+        let endpoint_type = endpoint_type(&connection);
+        if endpoint_type == BROKERS {
+            return Ok(self.client.metadata(Topics::None, false, CALL).await?.cluster_id);
+        }
+        let build = |_| Ok(DescribeClusterRequest { endpoint_type, ..Default::default() });
+        let read = |reply: &crate::Reply| {
+            let response: DescribeClusterResponse<'_> = reply.decode()?;
+            Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())?;
+            Ok(Some(response.cluster_id.to_string()))
+        };
+        self.client.send(&To::Any, CALL, build, read).await
     }
 
     /// Takes a broker that is gone off the cluster's books (KIP-631).
@@ -82,4 +99,9 @@ impl Admin {
         }
         Ok(all)
     }
+}
+
+/// Which kind of node answers: controllers serve no Metadata.
+fn endpoint_type(connection: &Connection) -> i8 {
+    if connection.version(ApiKey::Metadata).is_ok() { BROKERS } else { CONTROLLERS }
 }

@@ -1,12 +1,12 @@
 //! Configurations: describe, change, and what has one.
 
-use wire::ErrorCode;
 use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::{
     DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
     ListConfigResourcesRequest, ListConfigResourcesResponse,
 };
+use wire::{ApiKey, ErrorCode};
 
 use super::Admin;
 use crate::{Error, To};
@@ -58,7 +58,7 @@ impl Admin {
         let shared = !resources.iter().any(|r| matches!(r.kind, ResourceType::Broker | ResourceType::BrokerLogger));
         let groups: Vec<&[Resource]> = if shared { vec![resources] } else { resources.chunks(1).collect() };
         for group in groups.into_iter().filter(|g| !g.is_empty()) {
-            let to = owner(&group[0]);
+            let to = self.owner(&group[0], "describeConfigs").await?;
             let build = |_| {
                 let resources = group.iter().map(|r| DescribeConfigsResource {
                     resource_type: r.kind as i8,
@@ -119,7 +119,8 @@ impl Admin {
                 .find(Result::is_err)
                 .unwrap_or(Ok(())))
         };
-        self.client.send(&owner(resource), "incrementalAlterConfigs", build, read).await?
+        let to = self.owner(resource, "incrementalAlterConfigs").await?;
+        self.client.send(&to, "incrementalAlterConfigs", build, read).await?
     }
 
     /// The names of the resources of a kind that have settings of their own (KIP-1142).
@@ -140,11 +141,16 @@ impl Admin {
     }
 }
 
-/// Who answers for a resource's settings.
-fn owner(resource: &Resource) -> To {
-    match (resource.kind, resource.name.parse()) {
-        (ResourceType::Broker | ResourceType::BrokerLogger, Ok(id)) => To::Node(id),
-        _ => To::Any,
+impl Admin {
+    /// Who answers for a resource's settings: a broker for its own; but a controller, where we talk to one, for everybody.
+    async fn owner(&self, resource: &Resource, call: &str) -> Result<To, Error> {
+        let id = match (resource.kind, resource.name.parse()) {
+            (ResourceType::Broker | ResourceType::BrokerLogger, Ok(id)) => id,
+            _ => return Ok(To::Any),
+        };
+        // Controllers serve no Metadata, and so know no way to a broker.
+        let is_broker = self.client.any(call).await?.version(ApiKey::Metadata).is_ok();
+        Ok(if is_broker { To::Node(id) } else { To::Any })
     }
 }
 
