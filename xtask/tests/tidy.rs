@@ -19,11 +19,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("client", &["wire"]),
     ("connect-api", &[]),
     ("connect-transforms", &["connect-api"]),
+    ("connect", &["wire", "client", "connect-api", "connect-transforms"]),
     ("server", &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client"]),
-    (
-        "cli",
-        &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client", "server", "connect-api"],
-    ),
+    ("cli", &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client", "server", "connect"]),
 ];
 
 /// The crates below the line: no sockets, threads, clocks, chance or ambient state, so that a simulation can run them.

@@ -27,6 +27,9 @@ mod verifiable;
 mod zookeeper_reassign;
 mod zookeeper_topics;
 
+mod connect_distributed;
+mod connect_plugin_path;
+mod connect_standalone;
 mod kafka_broker_api_versions;
 mod kafka_client_metrics;
 mod kafka_cluster;
@@ -68,6 +71,9 @@ const BROKER: &str = "kafka-server-start";
 const RUN_CLASS: &str = "kafka-run-class";
 
 const TOOLS: &[Tool] = &[
+    ("connect-distributed", "run a Connect worker in a group", connect_distributed::main),
+    ("connect-plugin-path", "what a Connect worker finds on its plugin path", connect_plugin_path::main),
+    ("connect-standalone", "run a Connect worker that is alone", connect_standalone::main),
     ("kafka-broker-api-versions", "which requests each broker knows", kafka_broker_api_versions::main),
     ("kafka-client-metrics", "which metrics clients are to push", kafka_client_metrics::main),
     ("kafka-cluster", "the cluster's id and endpoints", kafka_cluster::main),

@@ -56,7 +56,7 @@ impl Consumer {
         for (tp, part) in &mut self.parts {
             let waits = part.not_before.is_some_and(|at| at > now);
             let (Some(leader), Some(offset)) = (part.leader, part.position) else { continue };
-            if waits || part.in_flight || part.fetched.is_some() || self.fetching.contains(&leader) {
+            if waits || part.paused || part.in_flight || part.fetched.is_some() || self.fetching.contains(&leader) {
                 continue;
             }
             part.not_before = None;

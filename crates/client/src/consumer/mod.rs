@@ -10,11 +10,11 @@ pub mod group;
 mod protocol;
 mod records;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::warn;
@@ -55,6 +55,28 @@ pub enum Rebalance {
     Assigned(Vec<TopicPartition>),
 }
 
+/// What a poll gives to an owner who takes part in rebalances ([`Consumer::poll_events`]).
+#[derive(Debug)]
+pub enum Polled {
+    Records(Vec<Records>),
+    /// These partitions are given up with the next poll: what was read of them is committed now or never. `lost`: others
+    /// may have them already, and a commit would be refused.
+    Revoking {
+        partitions: Vec<TopicPartition>,
+        lost: bool,
+    },
+    /// These partitions were added.
+    Assigned(Vec<TopicPartition>),
+}
+
+/// What was announced to the owner and is done with the next poll.
+enum Handover {
+    /// Everything is given up, and the group told so.
+    All(oneshot::Sender<()>),
+    /// These are the partitions from then on.
+    Keep(Vec<TopicPartition>),
+}
+
 /// A partition that is being read.
 struct Part {
     name: Arc<str>,
@@ -67,6 +89,7 @@ struct Part {
     seek: Option<Seek>,
     fetched: Option<Fetched>,
     in_flight: bool,
+    paused: bool,
     not_before: Option<Instant>,
 }
 
@@ -117,6 +140,10 @@ pub struct Consumer {
     turn: usize,
     /// Since the last poll began.
     rebalances: Vec<Rebalance>,
+    /// The owner is told of rebalances before they happen.
+    tells: bool,
+    told: VecDeque<Polled>,
+    handover: Option<Handover>,
 }
 
 impl Consumer {
@@ -150,6 +177,9 @@ impl Consumer {
             fetching: BTreeSet::new(),
             turn: 0,
             rebalances: Vec::new(),
+            tells: false,
+            told: VecDeque::new(),
+            handover: None,
         })
     }
 
@@ -179,6 +209,7 @@ impl Consumer {
                 seek: None,
                 fetched: None,
                 in_flight: false,
+                paused: false,
                 not_before: None,
             };
             part.locate(tp.1, &self.metadata);
@@ -231,25 +262,73 @@ impl Consumer {
         self.parts.get(partition)?.position
     }
 
+    /// Hands out nothing of these partitions, and fetches nothing more, until they are resumed or assigned anew.
+    pub fn pause<'p>(&mut self, partitions: impl IntoIterator<Item = &'p TopicPartition>) {
+        self.set_paused(partitions, true);
+    }
+
+    pub fn resume<'p>(&mut self, partitions: impl IntoIterator<Item = &'p TopicPartition>) {
+        self.set_paused(partitions, false);
+    }
+
+    fn set_paused<'p>(&mut self, partitions: impl IntoIterator<Item = &'p TopicPartition>, paused: bool) {
+        for tp in partitions {
+            if let Some(part) = self.parts.get_mut(tp) {
+                part.paused = paused;
+            }
+        }
+    }
+
     /// Some records, as soon as there are any; none when the time is over.
     pub async fn poll(&mut self, limit: Duration) -> Result<Vec<Records>, Error> {
-        let deadline = Instant::now() + limit;
+        self.tells = false;
         self.rebalances.clear();
+        match self.poll_until(Instant::now() + limit, &Notify::new()).await? {
+            Polled::Records(records) => Ok(records),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// As [`poll`](Self::poll), telling of rebalances: what is announced happens with the next call. `wake` ends the
+    /// waiting early.
+    pub async fn poll_events(&mut self, limit: Duration, wake: &Notify) -> Result<Polled, Error> {
+        self.tells = true;
+        self.rebalances.clear();
+        match self.handover.take() {
+            Some(Handover::All(ready)) => {
+                self.assign([]);
+                let _ = ready.send(());
+            }
+            Some(Handover::Keep(partitions)) => self.take_over(partitions),
+            None => {}
+        }
+        self.poll_until(Instant::now() + limit, wake).await
+    }
+
+    async fn poll_until(&mut self, deadline: Instant, wake: &Notify) -> Result<Polled, Error> {
+        let mut woken = false;
         loop {
             self.follow_group().await?;
+            if let Some(event) = self.told.pop_front() {
+                return Ok(event);
+            }
             self.commit_when_due();
             let records = self.take()?;
             if !records.is_empty() {
                 // The next ones are on their way while these are worked on.
                 self.start_fetches();
-                return Ok(records);
+                return Ok(Polled::Records(records));
             }
-            if Instant::now() >= deadline {
-                return Ok(Vec::new());
+            if woken || Instant::now() >= deadline {
+                return Ok(Polled::Records(Vec::new()));
             }
             let step = tokio::select! {
                 step = self.next_step() => step?,
                 () = sleep_until(deadline) => Step::Again,
+                () = wake.notified() => {
+                    woken = true;
+                    Step::Again
+                }
             };
             // What was received is worked on to the end, whatever the time limit says.
             match step {
@@ -292,7 +371,7 @@ impl Consumer {
         let order: Vec<TopicPartition> =
             self.parts.keys().skip(first).chain(self.parts.keys().take(first)).cloned().collect();
         for tp in order {
-            let Some(part) = self.parts.get_mut(&tp) else { continue };
+            let Some(part) = self.parts.get_mut(&tp).filter(|p| !p.paused) else { continue };
             while left > 0
                 && let Some(fetched) = &mut part.fetched
             {
@@ -460,6 +539,10 @@ impl Consumer {
     async fn follow_group(&mut self) -> Result<(), Error> {
         while let Some(membership) = &mut self.membership {
             membership.polled();
+            // One thing after the other: the owner has not answered yet.
+            if self.handover.is_some() {
+                break;
+            }
             match membership.event_now() {
                 Some(event) => self.group_event(event).await?,
                 None => break,
@@ -474,7 +557,14 @@ impl Consumer {
                 if !lost {
                     self.commit_now(COMMIT_PATIENCE).await;
                 }
-                if lost || !self.protocol.is_cooperative() {
+                let all = lost || !self.protocol.is_cooperative();
+                if all && self.tells && !self.parts.is_empty() {
+                    let partitions = self.parts.keys().cloned().collect();
+                    self.told.push_back(Polled::Revoking { partitions, lost });
+                    self.handover = Some(Handover::All(ready));
+                    return Ok(());
+                }
+                if all {
                     self.note_revoked(|_| true);
                     self.assign([]);
                 }
@@ -484,21 +574,16 @@ impl Consumer {
             GroupEvent::Joined { protocol, assignment, .. } => {
                 let generation = self.membership.as_ref().map_or(-1, |m| m.identity().generation);
                 let assigned = self.protocol.joined(&protocol, generation, &assignment)?;
-                let revoked = self.parts.keys().any(|tp| !assigned.contains(tp));
-                if revoked {
+                let revoked: Vec<_> = self.parts.keys().filter(|tp| !assigned.contains(tp)).cloned().collect();
+                if !revoked.is_empty() {
                     self.commit_now(COMMIT_PATIENCE).await;
+                    if self.tells {
+                        self.told.push_back(Polled::Revoking { partitions: revoked, lost: false });
+                        self.handover = Some(Handover::Keep(assigned));
+                        return Ok(());
+                    }
                 }
-                self.note_revoked(|tp| !assigned.contains(tp));
-                let new = assigned.iter().filter(|tp| !self.parts.contains_key(*tp)).cloned().collect();
-                self.rebalances.push(Rebalance::Assigned(new));
-                self.assign(assigned);
-                // What was given up can go to its new owner now.
-                if revoked
-                    && self.protocol.is_cooperative()
-                    && let Some(membership) = &self.membership
-                {
-                    membership.rejoin();
-                }
+                self.take_over(assigned);
                 Ok(())
             }
             GroupEvent::Failed(error) => {
@@ -506,6 +591,25 @@ impl Consumer {
                 self.subscription = None;
                 Err(error)
             }
+        }
+    }
+
+    /// Reads what was assigned from now on.
+    fn take_over(&mut self, assigned: Vec<TopicPartition>) {
+        let revoked = self.parts.keys().any(|tp| !assigned.contains(tp));
+        self.note_revoked(|tp| !assigned.contains(tp));
+        let added: Vec<TopicPartition> = assigned.iter().filter(|tp| !self.parts.contains_key(tp)).cloned().collect();
+        if self.tells {
+            self.told.push_back(Polled::Assigned(added.clone()));
+        }
+        self.rebalances.push(Rebalance::Assigned(added));
+        self.assign(assigned);
+        // What was given up can go to its new owner now.
+        if revoked
+            && self.protocol.is_cooperative()
+            && let Some(membership) = &self.membership
+        {
+            membership.rejoin();
         }
     }
 

@@ -1,0 +1,567 @@
+//! The settings that every connector has, with those of its transforms and predicates.
+
+use std::time::Duration;
+
+use connect_api::{
+    ConfigDef, ConfigKey, Error, Importance, Kind, Plugins, Properties, Result, Setting, TaskKind, Validated,
+    Validator, Width,
+};
+
+use super::worker::prefixed;
+
+const COMMON: &str = "Common";
+const TRANSFORMS: &str = "Transforms";
+const PREDICATES: &str = "Predicates";
+const ERRORS: &str = "Error Handling";
+const TOPIC_CREATION: &str = "Topic Creation";
+const EXACTLY_ONCE: &str = "Exactly Once Support";
+
+/// The declarations that every connector of this kind has.
+pub fn definition(kind: TaskKind) -> ConfigDef {
+    use Importance::{High, Low, Medium};
+    let plugin = |name: &'static str, order, title: &str, doc: &str| {
+        ConfigKey::optional(name, Kind::Class, Low, doc).shown(COMMON, order, Width::Short, title)
+    };
+    let aliases = |name: &str, group: &str, order, title: &str, doc: &str| {
+        ConfigKey::with_default(name, Kind::List, "", Low, doc).validator(Validator::check(unique)).shown(
+            group,
+            order,
+            Width::Long,
+            title,
+        )
+    };
+    let name =
+        ConfigKey::required("name", Kind::String, High, "The connector's name, which no other one in the cluster has.")
+            .validator(Validator::check(|value| match value.as_str() {
+                Some(name) if name.is_empty() || name.chars().any(char::is_control) => {
+                    Err("String may not be empty or contain control characters".to_owned())
+                }
+                _ => Ok(()),
+            }));
+    let mut def = ConfigDef::new()
+        .define(name.shown(COMMON, 1, Width::Medium, "Connector name"))
+        .define(
+            ConfigKey::required(
+                "connector.class",
+                Kind::Class,
+                High,
+                "The connector's class: in full, or its last word, with or without `Connector`.",
+            )
+            .shown(COMMON, 2, Width::Long, "Connector class"),
+        )
+        .define(
+            ConfigKey::with_default("tasks.max", Kind::Int, "1", High, "How many tasks the connector may have.")
+                .validator(Validator::AtLeast(1.0))
+                .shown(COMMON, 4, Width::Short, "Tasks max"),
+        )
+        .define(
+            ConfigKey::with_default(
+                "tasks.max.enforce",
+                Kind::Boolean,
+                "true",
+                Low,
+                "Whether a connector with more tasks fails.",
+            )
+            .shown(COMMON, 5, Width::Short, "Enforce tasks max"),
+        )
+        .define(plugin(
+            "key.converter",
+            6,
+            "Key converter class",
+            "Turns keys into bytes and back, instead of the worker's.",
+        ))
+        .define(plugin(
+            "value.converter",
+            8,
+            "Value converter class",
+            "Turns values into bytes and back, instead of the worker's.",
+        ))
+        .define(plugin(
+            "header.converter",
+            10,
+            "Header converter class",
+            "Turns the values of headers into bytes and back, instead of the worker's.",
+        ))
+        .define(aliases(
+            "transforms",
+            TRANSFORMS,
+            12,
+            "Transforms",
+            "Names for the transforms that records go through, in this order.",
+        ))
+        .define(aliases(
+            "predicates",
+            PREDICATES,
+            13,
+            "Predicates",
+            "Names for the predicates that transforms refer to.",
+        ))
+        .define(
+            ConfigKey::with_default(
+                "config.action.reload",
+                Kind::String,
+                "restart",
+                Low,
+                "What happens when a value from a config provider changes.",
+            )
+            .validator(Validator::OneOf(&["none", "restart"]))
+            .shown(COMMON, 14, Width::Medium, "Reload Action"),
+        )
+        .define(
+            ConfigKey::with_default(
+                "errors.retry.timeout",
+                Kind::Long,
+                "0",
+                Medium,
+                "How long something that failed is tried again, in ms; -1: for ever.",
+            )
+            .shown(ERRORS, 1, Width::Medium, "Retry Timeout for Errors"),
+        )
+        .define(
+            ConfigKey::with_default(
+                "errors.retry.delay.max.ms",
+                Kind::Long,
+                "60000",
+                Medium,
+                "The longest pause between two attempts, in ms.",
+            )
+            .shown(ERRORS, 2, Width::Medium, "Maximum Delay Between Retries for Errors"),
+        )
+        .define(
+            ConfigKey::with_default(
+                "errors.tolerance",
+                Kind::String,
+                "none",
+                Medium,
+                "`none`: a record that fails stops the task; `all`: it is skipped.",
+            )
+            .validator(Validator::OneOf(&["none", "all"]))
+            .shown(ERRORS, 3, Width::Short, "Error Tolerance"),
+        )
+        .define(
+            ConfigKey::with_default(
+                "errors.log.enable",
+                Kind::Boolean,
+                "false",
+                Medium,
+                "Whether tolerated errors are logged.",
+            )
+            .shown(ERRORS, 4, Width::Short, "Log Errors"),
+        )
+        .define(
+            ConfigKey::with_default(
+                "errors.log.include.messages",
+                Kind::Boolean,
+                "false",
+                Medium,
+                "Whether the log tells which record it was.",
+            )
+            .shown(ERRORS, 5, Width::Short, "Log Error Details"),
+        );
+    def = match kind {
+        TaskKind::Source => def
+            .define(aliases(
+                "topic.creation.groups",
+                TOPIC_CREATION,
+                1,
+                "Topic Creation Groups",
+                "Names for settings of topics that the worker creates.",
+            ))
+            .define(
+                ConfigKey::with_default(
+                    "exactly.once.support",
+                    Kind::String,
+                    "requested",
+                    Medium,
+                    "`required` is refused: this worker has no exactly-once sources.",
+                )
+                .validator(Validator::check(|value| match value.as_str().map(str::to_ascii_lowercase).as_deref() {
+                    Some("requested") => Ok(()),
+                    _ => {
+                        Err("String must be: requested (this worker does not support exactly-once sources)".to_owned())
+                    }
+                }))
+                .shown(EXACTLY_ONCE, 2, Width::Short, "Exactly once support"),
+            ),
+        TaskKind::Sink => def
+            .define(
+                ConfigKey::with_default(
+                    "topics",
+                    Kind::List,
+                    "",
+                    High,
+                    "The topics to read, with commas between them.",
+                )
+                .shown(COMMON, 4, Width::Long, "Topics"),
+            )
+            .define(
+                ConfigKey::with_default(
+                    "topics.regex",
+                    Kind::String,
+                    "",
+                    High,
+                    "A regular expression for the topics to read, as Java has them.",
+                )
+                .validator(Validator::check(|value| {
+                    let text = value.as_str().unwrap_or_default();
+                    client::pattern::Pattern::new(text)
+                        .map(|_| ())
+                        .map_err(|why| format!("Invalid regex pattern: {why}"))
+                }))
+                .shown(COMMON, 4, Width::Long, "Topics regex"),
+            )
+            .define(
+                ConfigKey::with_default(
+                    "errors.deadletterqueue.topic.name",
+                    Kind::String,
+                    "",
+                    Medium,
+                    "The topic for records that failed; none when empty.",
+                )
+                .shown(ERRORS, 6, Width::Medium, "Dead Letter Queue Topic Name"),
+            )
+            .define(
+                ConfigKey::with_default(
+                    "errors.deadletterqueue.topic.replication.factor",
+                    Kind::Short,
+                    "3",
+                    Medium,
+                    "Of that topic, when the worker creates it.",
+                )
+                .shown(ERRORS, 7, Width::Medium, "Dead Letter Queue Topic Replication Factor"),
+            )
+            .define(
+                ConfigKey::with_default(
+                    "errors.deadletterqueue.context.headers.enable",
+                    Kind::Boolean,
+                    "false",
+                    Medium,
+                    "Whether headers tell what happened to the record.",
+                )
+                .shown(ERRORS, 8, Width::Medium, "Enable Error Context Headers"),
+            ),
+    };
+    def
+}
+
+fn unique(value: &Setting) -> std::result::Result<(), String> {
+    let Setting::List(items) = value else { return Ok(()) };
+    match items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)) {
+        Some(_) => Err("Duplicate alias provided.".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// Adds the declarations of the transforms, predicates and groups of topics that the settings name.
+pub fn enriched(mut def: ConfigDef, properties: &Properties, plugins: &Plugins) -> ConfigDef {
+    let listed = |name: &str| match def_list(properties, name) {
+        Setting::List(items) => items,
+        _ => Vec::new(),
+    };
+    let predicates = listed("predicates");
+    for alias in listed("transforms") {
+        let (prefix, group) = (format!("transforms.{alias}."), format!("Transforms: {alias}"));
+        let known = |p: &Plugins, name: &str| p.find_transform(name).is_some();
+        let options = plugins.transforms().iter().map(|p| p.class.to_owned()).collect();
+        def = def.define(class_key(&prefix, &group, "Transform", options, plugins, known));
+        let own = properties.get(&format!("{prefix}type")).and_then(|name| plugins.find_transform(name.trim()));
+        let inner = own.map(|p| (p.new)().config()).unwrap_or_default();
+        def = embedded(def, &inner, &prefix, &group);
+        let names = predicates.clone();
+        let predicate = ConfigKey::with_default(
+            format!("{prefix}predicate"),
+            Kind::String,
+            "",
+            Importance::Medium,
+            "Which records it is for; all when empty.",
+        )
+        .validator(Validator::check(move |value| match value.as_str() {
+            Some(name) if !name.is_empty() && !names.iter().any(|n| n == name) => {
+                Err(format!("Predicate '{name}' is not one of predicates"))
+            }
+            _ => Ok(()),
+        }));
+        def = def.define(predicate.shown(&group, 100, Width::Medium, "Predicate")).define(
+            ConfigKey::with_default(
+                format!("{prefix}negate"),
+                Kind::Boolean,
+                "false",
+                Importance::Medium,
+                "Whether it is for all other records instead.",
+            )
+            .shown(&group, 101, Width::Medium, "Negate"),
+        );
+    }
+    for alias in predicates {
+        let (prefix, group) = (format!("predicates.{alias}."), format!("Predicates: {alias}"));
+        let known = |p: &Plugins, name: &str| p.find_predicate(name).is_some();
+        let options = plugins.predicates().iter().map(|p| p.class.to_owned()).collect();
+        def = def.define(class_key(&prefix, &group, "Predicate", options, plugins, known));
+        let own = properties.get(&format!("{prefix}type")).and_then(|name| plugins.find_predicate(name.trim()));
+        let inner = own.map(|p| (p.new)().config()).unwrap_or_default();
+        def = embedded(def, &inner, &prefix, &group);
+    }
+    let groups = listed("topic.creation.groups");
+    let default_needed = !groups.is_empty() || properties.keys().any(|k| k.starts_with("topic.creation.default."));
+    for alias in default_needed.then(|| "default".to_owned()).into_iter().chain(groups) {
+        let (prefix, group) = (format!("topic.creation.{alias}."), format!("Topic Creation: {alias}"));
+        let required = alias == "default";
+        for (name, kind, title) in
+            [("replication.factor", Kind::Short, "Replication Factor"), ("partitions", Kind::Int, "Partition Count")]
+        {
+            let doc = "Of the topics of this group; -1: the broker's default.";
+            let key = match required {
+                true => ConfigKey::required(format!("{prefix}{name}"), kind, Importance::Low, doc),
+                false => ConfigKey::optional(format!("{prefix}{name}"), kind, Importance::Low, doc),
+            };
+            let check = Validator::check(|value| match value {
+                Setting::Integer(-1 | 1..) | Setting::Null => Ok(()),
+                _ => Err("Value must be -1 or more than 0".to_owned()),
+            });
+            def = def.define(key.validator(check).shown(&group, 1, Width::Long, title));
+        }
+        if !required {
+            for name in ["include", "exclude"] {
+                let key = ConfigKey::with_default(
+                    format!("{prefix}{name}"),
+                    Kind::List,
+                    "",
+                    Importance::Low,
+                    "Regular expressions for topics.",
+                );
+                def = def.define(key.validator(Validator::check(patterns)).shown(&group, 2, Width::Long, name));
+            }
+        }
+    }
+    def
+}
+
+fn patterns(value: &Setting) -> std::result::Result<(), String> {
+    let Setting::List(items) = value else { return Ok(()) };
+    items.iter().try_for_each(|item| client::pattern::Pattern::new(item).map(|_| ()))
+}
+
+fn def_list(properties: &Properties, name: &str) -> Setting {
+    let key = ConfigKey::with_default(name, Kind::List, "", Importance::Low, "");
+    key.parse(properties.get(name).map(String::as_str)).unwrap_or(Setting::Null)
+}
+
+fn class_key(
+    prefix: &str,
+    group: &str,
+    title: &str,
+    options: Vec<String>,
+    plugins: &Plugins,
+    known: impl Fn(&Plugins, &str) -> bool + Send + Sync + 'static,
+) -> ConfigKey {
+    let plugins = plugins.clone();
+    let name = prefix.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    ConfigKey::required(format!("{prefix}type"), Kind::Class, Importance::High, &format!("The class of {name}."))
+        .validator(Validator::check(move |value| match value.as_str() {
+            Some(name) if known(&plugins, name) => Ok(()),
+            name => Err(format!("Class {} could not be found.", name.unwrap_or_default())),
+        }))
+        .shown(group, 0, Width::Long, &format!("{title} type for {name}"))
+        .recommend(options)
+}
+
+/// The declarations of a plugin under a prefix.
+fn embedded(mut def: ConfigDef, inner: &ConfigDef, prefix: &str, group: &str) -> ConfigDef {
+    for key in inner.keys() {
+        let name = format!("{prefix}{}", key.name);
+        // What the worker declares itself comes first.
+        if def.key(&name).is_some() {
+            continue;
+        }
+        let dependents = key.dependents.iter().map(|d| format!("{prefix}{d}")).collect();
+        def = def.define(ConfigKey { name, group: Some(group.to_owned()), dependents, ..key.clone() });
+    }
+    def
+}
+
+/// What a sink's topics must be: errors for `topics` and `topics.regex`.
+pub fn check_topics(properties: &Properties, values: &mut [Validated]) {
+    let given = |name: &str| properties.get(name).map(|v| v.trim()).filter(|v| !v.is_empty());
+    let (topics, regex) = (given("topics"), given("topics.regex"));
+    let dlq = given("errors.deadletterqueue.topic.name");
+    let mut complain = |names: &[&str], message: &str| {
+        for value in values.iter_mut().filter(|v| names.contains(&v.name.as_str())) {
+            value.errors.push(message.to_owned());
+        }
+    };
+    const BOTH: [&str; 2] = ["topics", "topics.regex"];
+    match (topics, regex) {
+        (Some(_), Some(_)) => {
+            complain(&BOTH, "topics and topics.regex are mutually exclusive options, but both are set.")
+        }
+        (None, None) => complain(&BOTH, "Must configure one of topics or topics.regex"),
+        (Some(topics), None) => {
+            let names: Vec<&str> = topics.split(',').map(str::trim).collect();
+            if let Some(dlq) = dlq.filter(|d| names.contains(d)) {
+                complain(
+                    &["topics"],
+                    &format!(
+                        "The DLQ topic '{dlq}' may not be included in the list of topics ('topics={topics}') consumed by the connector"
+                    ),
+                );
+            }
+        }
+        (None, Some(regex)) => {
+            let pattern = client::pattern::Pattern::new(regex);
+            if let (Ok(pattern), Some(dlq)) = (pattern, dlq)
+                && pattern.matches(dlq)
+            {
+                complain(
+                    &["topics.regex"],
+                    &format!(
+                        "The DLQ topic '{dlq}' may not be included in the regex matched by the connector ('topics.regex={regex}')"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// How a connector's tasks take errors.
+#[derive(Clone, Debug)]
+pub struct ErrorPolicy {
+    /// None: for ever.
+    pub retry_timeout: Option<Duration>,
+    pub retry_delay_max: Duration,
+    pub tolerate_all: bool,
+    pub log: bool,
+    pub log_records: bool,
+    pub dead_letters: Option<DeadLetters>,
+}
+
+/// Where records go that failed.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    pub topic: String,
+    pub replication_factor: i16,
+    pub with_context: bool,
+}
+
+/// A transform as the settings have it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub alias: String,
+    pub class: String,
+    pub properties: Properties,
+    /// The predicate's alias, class and settings, and whether it is turned around.
+    pub only: Option<(String, String, Properties, bool)>,
+}
+
+/// A connector's settings, read.
+#[derive(Clone, Debug)]
+pub struct ConnectorConfig {
+    pub name: String,
+    pub class: String,
+    pub tasks_max: usize,
+    pub enforce_tasks_max: bool,
+    pub errors: ErrorPolicy,
+    pub steps: Vec<Step>,
+    pub topics: Vec<String>,
+    pub topics_regex: Option<String>,
+}
+
+impl ConnectorConfig {
+    /// Reads what every connector has. What is only needed by connectors or tasks of a kind has a default.
+    pub fn new(kind: TaskKind, properties: &Properties) -> Result<ConnectorConfig> {
+        let config = definition(kind).parse(properties)?;
+        let sink = kind == TaskKind::Sink;
+        let text =
+            |name: &str| if sink { config.string(name).filter(|t| !t.is_empty()).map(str::to_owned) } else { None };
+        let retry = config.integer("errors.retry.timeout");
+        let errors = ErrorPolicy {
+            retry_timeout: u64::try_from(retry).ok().map(Duration::from_millis),
+            retry_delay_max: Duration::from_millis(config.integer("errors.retry.delay.max.ms").max(0) as u64),
+            tolerate_all: config.string("errors.tolerance") == Some("all"),
+            log: config.boolean("errors.log.enable"),
+            log_records: config.boolean("errors.log.include.messages"),
+            dead_letters: text("errors.deadletterqueue.topic.name").map(|topic| DeadLetters {
+                topic,
+                replication_factor: config.integer("errors.deadletterqueue.topic.replication.factor") as i16,
+                with_context: config.boolean("errors.deadletterqueue.context.headers.enable"),
+            }),
+        };
+        Ok(ConnectorConfig {
+            name: config.string("name").unwrap_or_default().to_owned(),
+            class: config.string("connector.class").unwrap_or_default().to_owned(),
+            tasks_max: config.integer("tasks.max") as usize,
+            enforce_tasks_max: config.boolean("tasks.max.enforce"),
+            errors,
+            steps: steps(config.list("transforms"), properties)?,
+            topics: if sink { config.list("topics").to_vec() } else { Vec::new() },
+            topics_regex: text("topics.regex"),
+        })
+    }
+}
+
+fn steps(aliases: &[String], properties: &Properties) -> Result<Vec<Step>> {
+    aliases
+        .iter()
+        .map(|alias| {
+            let mut own = prefixed(properties, &format!("transforms.{alias}."));
+            let missing = |what: String| {
+                Error::config(format!("Missing required configuration \"{what}\" which has no default value."))
+            };
+            let class = own.remove("type").ok_or_else(|| missing(format!("transforms.{alias}.type")))?;
+            let negate = own.remove("negate").is_some_and(|n| n.trim().eq_ignore_ascii_case("true"));
+            let only = match own.remove("predicate").filter(|p| !p.trim().is_empty()) {
+                None => None,
+                Some(predicate) => {
+                    let mut settings = prefixed(properties, &format!("predicates.{predicate}."));
+                    let class =
+                        settings.remove("type").ok_or_else(|| missing(format!("predicates.{predicate}.type")))?;
+                    Some((predicate, class.trim().to_owned(), settings, negate))
+                }
+            };
+            Ok(Step { alias: alias.clone(), class: class.trim().to_owned(), properties: own, only })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(pairs: &[(&str, &str)]) -> Properties {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_sink_has_topics_or_a_pattern_and_does_not_read_its_dead_letters() {
+        let errors = |pairs: &[(&str, &str)]| {
+            let properties = given(pairs);
+            let mut values = definition(TaskKind::Sink).validate(&properties);
+            check_topics(&properties, &mut values);
+            values.into_iter().filter(|v| v.name.starts_with("topics")).flat_map(|v| v.errors).collect::<Vec<_>>()
+        };
+        assert_eq!(errors(&[]).len(), 2);
+        assert_eq!(errors(&[("topics", "a"), ("topics.regex", "b")]).len(), 2);
+        assert_eq!(errors(&[("topics", "a,b"), ("errors.deadletterqueue.topic.name", "b")]).len(), 1);
+        assert_eq!(errors(&[("topics.regex", "a.*"), ("errors.deadletterqueue.topic.name", "ab")]).len(), 1);
+        assert_eq!(errors(&[("topics", "a")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn transforms_name_their_predicates() {
+        let properties = given(&[
+            ("name", "c"),
+            ("connector.class", "x"),
+            ("transforms", "a"),
+            ("transforms.a.type", "T"),
+            ("transforms.a.field", "f"),
+            ("transforms.a.predicate", "p"),
+            ("transforms.a.negate", "true"),
+            ("predicates", "p"),
+            ("predicates.p.type", "P"),
+            ("predicates.p.name", "n"),
+        ]);
+        let config = ConnectorConfig::new(TaskKind::Source, &properties).unwrap();
+        let step = &config.steps[0];
+        assert_eq!((step.class.as_str(), &step.properties), ("T", &given(&[("field", "f")])));
+        assert_eq!(step.only, Some(("p".into(), "P".into(), given(&[("name", "n")]), true)));
+    }
+}

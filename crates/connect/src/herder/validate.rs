@@ -1,0 +1,136 @@
+//! Holding a connector's settings against everything that is declared for them.
+
+use connect_api::{ConfigDef, ConfigKey, Kind, Plugins, Properties, Validated};
+
+use super::{Answer, Herder, Refusal};
+use crate::config::connector::{check_topics, definition, enriched};
+use crate::config::worker::prefixed;
+use connect_api::TaskKind;
+
+/// A declaration and what was given for it.
+#[derive(Debug)]
+pub struct Entry {
+    pub key: ConfigKey,
+    pub value: Validated,
+}
+
+/// Everything about a connector's settings.
+#[derive(Debug)]
+pub struct ConfigInfos {
+    /// The class, as it was asked for.
+    pub name: String,
+    pub groups: Vec<String>,
+    pub entries: Vec<Entry>,
+}
+
+impl ConfigInfos {
+    pub fn error_count(&self) -> usize {
+        self.entries.iter().map(|e| e.value.errors.len()).sum()
+    }
+
+    /// Refuses when there are errors, and tells all of them.
+    pub fn check(&self) -> Answer<()> {
+        let errors: Vec<&str> = self.entries.iter().flat_map(|e| &e.value.errors).map(String::as_str).collect();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::bad_request(format!(
+            "Connector configuration is invalid and contains the following {} error(s):\n{}\nYou can also find the above list \
+             of errors at the endpoint `/connector-plugins/{{connectorType}}/config/validate`",
+            errors.len(),
+            errors.join("\n")
+        )))
+    }
+}
+
+impl Herder {
+    /// Looks at a connector's settings. Connectors may look at what they connect to: this is not for the runtime's
+    /// threads.
+    pub fn validate(&self, given: &Properties) -> Answer<ConfigInfos> {
+        let properties = self.worker.resolved(given)?;
+        let Some(class) = properties.get("connector.class").map(|c| c.trim()) else {
+            let pairs: Vec<String> = given.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            return Err(Refusal::bad_request(format!(
+                "Connector config {{{}}} contains no connector type",
+                pairs.join(", ")
+            )));
+        };
+        let plugin = self.worker.connector_plugin(class).map_err(|e| Refusal::bad_request(e.message))?;
+        let connector = (plugin.new)();
+        let kind = connector.kind();
+        let plugins = &self.worker.plugins;
+        let common = enriched(with_converters(definition(kind), &properties, plugins), &properties, plugins);
+        let own = connector.config();
+        let mut values = common.validate(&properties);
+        if kind == TaskKind::Sink {
+            check_topics(&properties, &mut values);
+        }
+        let mut own_values = own.validate(&properties);
+        connector.validate(&properties, &mut own_values);
+        let mut entries: Vec<Entry> = paired(common, values);
+        // What a connector declares anew is its own.
+        entries.retain(|e| own.key(&e.key.name).is_none());
+        entries.extend(paired(own, own_values));
+        self.check_overrides(kind, &properties, &mut entries);
+        let mut groups: Vec<String> = Vec::new();
+        for group in entries.iter().filter_map(|e| e.key.group.clone()) {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        Ok(ConfigInfos { name: class.to_owned(), groups, entries })
+    }
+
+    /// Settings of clients that the worker's policy does not leave to connectors.
+    fn check_overrides(&self, kind: TaskKind, properties: &Properties, entries: &mut Vec<Entry>) {
+        let prefixes: &[&str] = match kind {
+            TaskKind::Source => &["producer.override.", "admin.override."],
+            TaskKind::Sink => &["consumer.override.", "producer.override.", "admin.override."],
+        };
+        for prefix in prefixes {
+            for (name, value) in prefixed(properties, prefix) {
+                if self.worker.may_override(&name) {
+                    continue;
+                }
+                let full = format!("{prefix}{name}");
+                let why = format!(
+                    "The worker's connector.client.config.override.policy does not allow '{name}' to be overridden in the \
+                     connector configuration."
+                );
+                let errors = vec![format!("Invalid value {value} for configuration {full}: {why}")];
+                entries.push(Entry {
+                    key: ConfigKey::optional(full.clone(), Kind::String, connect_api::Importance::Medium, ""),
+                    value: Validated { name: full, value: Some(value), recommended: Vec::new(), errors, visible: true },
+                });
+            }
+        }
+    }
+}
+
+/// Declarations with what was given for each.
+fn paired(def: ConfigDef, values: Vec<Validated>) -> Vec<Entry> {
+    let keys = def.keys().to_vec();
+    keys.into_iter().zip(values).map(|(key, value)| Entry { key, value }).collect()
+}
+
+/// Has classes of converters looked up, and declares what those converters declare that the connector names itself.
+fn with_converters(mut def: ConfigDef, properties: &Properties, plugins: &Plugins) -> ConfigDef {
+    for name in ["key.converter", "value.converter", "header.converter"] {
+        let find = move |plugins: &Plugins, class: &str| match name {
+            "header.converter" => plugins.find_header_converter(class).map(|p| (p.new)().config()),
+            _ => plugins.find_converter(class).map(|p| (p.new)().config()),
+        };
+        if let Some(key) = def.key(name).cloned() {
+            let known = plugins.clone();
+            def = def.define(key.validator(connect_api::Validator::check(move |value| match value.as_str() {
+                Some(class) if find(&known, class).is_none() => Err(format!("Class {class} could not be found.")),
+                _ => Ok(()),
+            })));
+        }
+        let inner = properties.get(name).and_then(|class| find(plugins, class.trim())).unwrap_or_default();
+        for key in inner.keys().iter().filter(|k| k.name != "converter.type") {
+            def = def.define(ConfigKey { name: format!("{name}.{}", key.name), ..key.clone() });
+        }
+    }
+    def
+}

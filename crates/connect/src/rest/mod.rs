@@ -1,0 +1,14 @@
+//! The REST server: Kafka Connect's endpoints, on hyper.
+//!
+//! Reading order: `server` (connections and bodies), `routes` (which request is whose), `answers` (shapes).
+
+mod answers;
+mod client;
+mod io;
+mod plugins;
+mod routes;
+mod server;
+
+pub use client::send;
+pub use routes::encode;
+pub use server::bind;
