@@ -9,4 +9,4 @@ pub mod fetcher;
 pub mod reconcile;
 
 pub use fetcher::{FetchSettings, Fetcher, Verdict};
-pub use reconcile::{Command, assignment, reconcile, reconcile_all};
+pub use reconcile::{Command, agreed, assignment, reconcile, reconcile_all};

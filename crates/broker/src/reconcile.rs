@@ -4,7 +4,7 @@
 //! that carrying one out twice changes nothing.
 
 use metadata::image::{ConfigResource, Delta, Image, Partition, ResourceKind, Topic};
-use replication::Assignment;
+use replication::{Agreed, Assignment};
 use std::sync::Arc;
 use wire::Uuid;
 
@@ -87,6 +87,15 @@ pub fn assignment(partition: &Partition) -> Assignment {
         leader_epoch: partition.leader_epoch,
         partition_epoch: partition.partition_epoch,
         replicas: partition.replicas.clone(),
+        isr: partition.isr.clone(),
+    }
+}
+
+/// What a leader is told of its proposal's outcome.
+pub fn agreed(partition: &Partition) -> Agreed {
+    Agreed {
+        leader_epoch: partition.leader_epoch,
+        partition_epoch: partition.partition_epoch,
         isr: partition.isr.clone(),
     }
 }

@@ -3,7 +3,6 @@
 //! Until the controller has answered, the leader does not know whether its proposal is in force. It acts on the *maximal*
 //! ISR, which has the members of both: whoever is elected, out of whichever of the two, has everything that was committed.
 
-use crate::assignment::Assignment;
 use crate::planted::{self, Bug};
 
 /// What the leader proposes to the controller with AlterPartition.
@@ -14,6 +13,14 @@ pub struct Proposal {
     pub partition_epoch: i32,
     /// Broker ids, each with the epoch under which it fetched (KIP-903); -1 where it has not.
     pub isr: Vec<(i32, i64)>,
+}
+
+/// The partition after a proposal, as the controller answers it: without its replicas, which only the cluster's state tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    pub leader_epoch: i32,
+    pub partition_epoch: i32,
+    pub isr: Box<[i32]>,
 }
 
 /// See the module.
@@ -28,13 +35,8 @@ pub(crate) struct Isr {
 }
 
 impl Isr {
-    pub fn new(assignment: &Assignment) -> Isr {
-        Isr {
-            partition_epoch: assignment.partition_epoch,
-            committed: assignment.isr.to_vec(),
-            proposed: None,
-            unanswered_ms: None,
-        }
+    pub fn new(partition_epoch: i32, isr: &[i32]) -> Isr {
+        Isr { partition_epoch, committed: isr.to_vec(), proposed: None, unanswered_ms: None }
     }
 
     /// The proposal is known to be without effect.
@@ -56,9 +58,9 @@ impl Isr {
     }
 
     /// Takes what the controller has, unless it is older than what is known.
-    pub fn take(&mut self, assignment: &Assignment) {
-        if assignment.partition_epoch > self.partition_epoch {
-            *self = Isr::new(assignment);
+    pub fn take(&mut self, partition_epoch: i32, isr: &[i32]) {
+        if partition_epoch > self.partition_epoch {
+            *self = Isr::new(partition_epoch, isr);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::assignment::Assignment;
 use crate::brokers::Brokers;
-use crate::isr::{Isr, Proposal};
+use crate::isr::{Agreed, Isr, Proposal};
 use crate::partition::Partition;
 use crate::planted::{self, Bug};
 use wire::ErrorCode;
@@ -38,6 +38,8 @@ pub(crate) struct Leader {
     /// Where the log ended when the epoch began.
     pub start_offset: i64,
     pub isr: Isr,
+    /// The state of the partition that named the followers; that of the ISR may be a later one.
+    assigned_epoch: i32,
     pub followers: Vec<Follower>,
 }
 
@@ -91,7 +93,8 @@ impl Leader {
             epoch: assignment.leader_epoch,
             since,
             start_offset: log_end,
-            isr: Isr::new(assignment),
+            isr: Isr::new(assignment.partition_epoch, &assignment.isr),
+            assigned_epoch: assignment.partition_epoch,
             followers: before.map(|before| before.followers).unwrap_or_default(),
         };
         leader.set_replicas(me, assignment, now_ms);
@@ -105,8 +108,9 @@ impl Leader {
 
     /// The same epoch, another state of the partition.
     pub fn update(&mut self, me: i32, assignment: &Assignment, now_ms: i64) {
-        if assignment.partition_epoch > self.isr.partition_epoch {
-            self.isr.take(assignment);
+        self.isr.take(assignment.partition_epoch, &assignment.isr);
+        if assignment.partition_epoch > self.assigned_epoch {
+            self.assigned_epoch = assignment.partition_epoch;
             self.set_replicas(me, assignment, now_ms);
         }
     }
@@ -233,14 +237,9 @@ impl Partition {
 
     /// Takes the controller's answer to `proposal`: the partition as it is now, or why it stays as it was. Whether the
     /// proposal still stands and is to be sent again.
-    pub fn proposal_answered(
-        &mut self,
-        proposal: &Proposal,
-        answer: Result<&Assignment, ErrorCode>,
-        now_ms: i64,
-    ) -> bool {
+    pub fn proposal_answered(&mut self, proposal: &Proposal, answer: Result<&Agreed, ErrorCode>, now_ms: i64) -> bool {
         self.now_ms = self.now_ms.max(now_ms);
-        let (me, now_ms) = (self.me, self.now_ms);
+        let now_ms = self.now_ms;
         let Some(leader) = &mut self.leader else { return false };
         let is_current = leader.epoch == proposal.leader_epoch
             && leader.isr.partition_epoch == proposal.partition_epoch
@@ -250,9 +249,9 @@ impl Partition {
         }
         match answer {
             // Under another leader epoch the cluster's state brings the news, role included.
-            Ok(assignment) if assignment.leader_epoch != leader.epoch => return false,
-            Ok(assignment) if assignment.partition_epoch > leader.isr.partition_epoch => {
-                leader.update(me, assignment, now_ms);
+            Ok(agreed) if agreed.leader_epoch != leader.epoch => return false,
+            Ok(agreed) if agreed.partition_epoch > leader.isr.partition_epoch => {
+                leader.isr.take(agreed.partition_epoch, &agreed.isr);
             }
             // The controller had it already.
             Ok(_) => leader.isr.withdraw(),

@@ -22,7 +22,7 @@ pub use acks::Ack;
 pub use assignment::Assignment;
 pub use brokers::Brokers;
 pub use follower::{Answer, Followed, Position};
-pub use isr::Proposal;
+pub use isr::{Agreed, Proposal};
 pub use leader::ReplicaFetch;
 pub use park::Park;
 pub use partition::{Appended, Durability, Partition, Role, Settings};

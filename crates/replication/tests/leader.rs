@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use replication::{Ack, Assignment, Durability, Park, ReplicaFetch, Role};
+use replication::{Ack, Agreed, Assignment, Durability, Park, ReplicaFetch, Role};
 use wire::ErrorCode;
 
 const ALL: &[i32] = &[1, 2, 3];
@@ -112,9 +112,16 @@ fn a_follower_that_falls_behind_leaves_the_isr_only_when_the_controller_agrees()
     assert_eq!(a.high_watermark(), 0, "the third may still be elected");
     assert!(a.partition.proposal_answered(&proposal, Err(ErrorCode::NotController), 1_003), "it is sent again");
     assert_eq!(a.partition.proposal(), Some(proposal.clone()));
-    let agreed = assignment(1, 1, 2, ALL, &[1, 2]);
+    let agreed = Agreed { leader_epoch: 1, partition_epoch: 2, isr: [1, 2].into() };
     assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 1_004));
     assert_eq!((a.high_watermark(), a.partition.isr(), a.partition.proposal()), (1, &[1, 2][..], None));
+    // The answer names no replicas, and the leader forgets none.
+    let ids: Vec<i32> = a.partition.followers().map(|(id, ..)| id).collect();
+    assert_eq!(ids, [2, 3]);
+    // The same state comes with its replicas: a reassignment ended with this ISR.
+    a.assign(&assignment(1, 1, 2, &[1, 2], &[1, 2]), 1_005);
+    let ids: Vec<i32> = a.partition.followers().map(|(id, ..)| id).collect();
+    assert_eq!(ids, [2]);
 }
 
 #[test]
@@ -137,7 +144,7 @@ fn a_follower_that_has_what_is_committed_joins() {
     // The controller did not hear of it, and another state came from elsewhere.
     a.assign(&assignment(1, 1, 5, ALL, &[1, 2]), 2_000);
     assert_eq!((a.partition.proposal(), a.high_watermark()), (None, 2));
-    let agreed = assignment(1, 1, 2, ALL, ALL);
+    let agreed = Agreed { leader_epoch: 1, partition_epoch: 2, isr: ALL.into() };
     assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 2_001), "an old answer");
     assert_eq!(a.partition.isr(), [1, 2]);
 }

@@ -71,7 +71,8 @@ pub async fn register_controller(node: &Node, incarnation_id: Uuid) -> Result<()
     }
 }
 
-/// Registers this broker and waits until it may serve.
+/// Registers this broker. What it holds it may take up only in a state of the cluster that has this registration: before
+/// it, the controller may still see a leader in a process that has lost what it led.
 ///
 /// # Errors
 /// Another process holds the id, for longer than a session that nobody refreshes; or the cluster does not take this broker.
@@ -104,11 +105,22 @@ pub async fn register(node: &Arc<Node>, registration: &Registration) -> Result<(
         }
     };
     node.set_broker_epoch(epoch);
+    while node.image().offset < epoch && !node.is_stopping() {
+        sleep(WHILE_FENCED).await;
+    }
+    Ok(())
+}
+
+/// Waits until this broker may serve.
+pub async fn unfence(node: &Arc<Node>) -> Result<(), Refusal> {
     while !node.is_stopping() {
         match beat(node, false).await {
             Ok(reply) if !reply.is_fenced => {
                 // Test containers wait for these words of Kafka's.
-                info!(broker_epoch = epoch, "the broker is unfenced. Transitioning from RECOVERY to RUNNING");
+                info!(
+                    broker_epoch = node.broker_epoch(),
+                    "the broker is unfenced. Transitioning from RECOVERY to RUNNING"
+                );
                 return Ok(());
             }
             Ok(_) => sleep(WHILE_FENCED).await,
@@ -192,7 +204,8 @@ pub async fn live(node: &Arc<Node>, registration: &Registration) {
 /// The controller does not know this registration (somebody took it away): makes another.
 async fn again(node: &Arc<Node>, registration: &Registration) -> Result<(), Refusal> {
     warn!("the controller does not know this broker's registration any more: registering again");
-    register(node, &Registration { previous_broker_epoch: -1, ..registration.clone() }).await
+    register(node, &Registration { previous_broker_epoch: -1, ..registration.clone() }).await?;
+    unfence(node).await
 }
 
 /// Hands over what this node leads. Alone, there is nobody to hand over to, but the state says that the end was orderly.

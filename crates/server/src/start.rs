@@ -241,9 +241,6 @@ async fn serve(
             tokio::task::spawn_blocking(move || open_logs(&dirs, &node.config, &image, now_ms)).await??
         }
     };
-    node.opened(logs);
-    node.controller.publish().await.map_err(|e| e.name())?;
-    dirs.put_aside_unknown();
     // The epoch under which everything acknowledged is known to be here still (KIP-966). A kill loses nothing that was
     // written, as long as the machine went on.
     let previous_broker_epoch = match shutdown {
@@ -256,6 +253,10 @@ async fn serve(
         spawn_controller_registration(node, registration.incarnation_id);
     }
     registration::register(node, &registration).await.map_err(|refusal| refusal.to_string())?;
+    node.opened(logs);
+    node.controller.publish().await.map_err(|e| e.name())?;
+    dirs.put_aside_unknown();
+    registration::unfence(node).await.map_err(|refusal| refusal.to_string())?;
     if node.is_stopping() {
         return Ok(None);
     }

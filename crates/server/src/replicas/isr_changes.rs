@@ -5,7 +5,7 @@ use crate::node::Node;
 use crate::partitions::Cell;
 use metadata::controller::{AlterPartition, Command, Reply};
 use metadata::image::{LeaderRecoveryState, TopicIdPartition};
-use replication::Proposal;
+use replication::{Agreed, Proposal};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,7 +96,7 @@ async fn propose(node: &Arc<Node>, proposals: Vec<(Arc<Cell>, Proposal)>) -> Vec
             Ok(results) => {
                 let found = results.iter().find(|altered| altered.key == key(&cell));
                 let result = found.map_or(Err(ErrorCode::UnknownServerError), |altered| altered.result.clone());
-                result.map(|partition| broker::assignment(&partition))
+                result.map(|partition| broker::agreed(&partition))
             }
             Err(code) => Err(*code),
         };
@@ -108,7 +108,7 @@ async fn propose(node: &Arc<Node>, proposals: Vec<(Arc<Cell>, Proposal)>) -> Vec
     again
 }
 
-fn tell(node: &Node, cell: &Cell, proposal: &Proposal, result: &Result<replication::Assignment, ErrorCode>) {
+fn tell(node: &Node, cell: &Cell, proposal: &Proposal, result: &Result<Agreed, ErrorCode>) {
     let (stats, before) = (&node.replicas.stats, cell.lock().isr().to_vec());
     match result {
         Ok(now) => {
