@@ -3,6 +3,7 @@
 use client::Error;
 use client::admin::{Admin, ConfigChange, ConfigEntry, Resource, ResourceType};
 
+use crate::client_quotas;
 use crate::complain;
 use crate::options::{HELP, Opt, Parsed, VERSION};
 use crate::say;
@@ -126,7 +127,7 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, Stop> {
     Err(Exception::illegal_argument(message).into())
 }
 
-fn failed(error: &Error) -> Exception {
+pub fn failed(error: &Error) -> Exception {
     Exception::new("java.util.concurrent.ExecutionException", format!("{}: {error}", error.class()))
 }
 
@@ -146,6 +147,11 @@ fn options(args: &[String]) -> Result<Parsed, Stop> {
 
 /// The entities that the words name: one, or a user and a client.
 fn entities(o: &Parsed) -> Result<Vec<Entity>, Stop> {
+    let by_type = ["entity-type", "entity-name", "entity-default"].iter().any(|name| o.has(name));
+    let by_flag = SHORTHANDS.iter().chain([&LOGGER_SHORTHAND]).chain(&DEFAULTS).any(|(option, _)| o.has(option));
+    if by_type && by_flag {
+        return refuse("--entity-{type,name,default} should not be used in conjunction with specific entity flags");
+    }
     let mut types: Vec<&str> = o.values("entity-type");
     let mut names: Vec<Option<String>> = Vec::new();
     let given: Vec<&str> = o.values("entity-name");
@@ -215,20 +221,16 @@ async fn run(o: &Parsed) -> Result<(), Stop> {
     let admin = tool::admin(&properties).await?;
     let Some(entity) = entities.first() else { return Ok(()) };
     let Some(resource) = entity.kind.resource else {
-        return quotas(&admin).await;
+        let whose: Vec<(&str, Option<&str>)> = entities.iter().map(|e| (e.kind.plural, e.name.as_deref())).collect();
+        let Some(changes) = changes else { return client_quotas::describe(&admin, &whose).await };
+        client_quotas::alter(&admin, &whose, &changes).await?;
+        say_altered(entity);
+        return Ok(());
     };
     match changes {
         Some(changes) => alter(&admin, entity, resource, &changes).await,
         None => describe(&admin, entity, resource, o.has("all")).await,
     }
-}
-
-/// Quotas and credentials are asked for by requests of their own, which this tool does not speak.
-async fn quotas(admin: &Admin) -> Result<(), Stop> {
-    let connection = admin.client().any("describeClientQuotas").await.map_err(|e| failed(&e))?;
-    connection.version(wire::ApiKey::DescribeClientQuotas).map_err(|e| failed(&e))?;
-    let message = "This tool does not show or change quotas and credentials of users, clients and addresses yet; Apache Kafka's kafka-configs does.";
-    Err(failed(&Error::Unsupported(message.to_owned())).into())
 }
 
 fn changes(o: &Parsed, entities: &[Entity]) -> Result<Vec<(String, ConfigChange)>, Stop> {
@@ -322,11 +324,15 @@ async fn alter(
         }
     }
     admin.alter_configs(&resource, changes).await.map_err(|e| failed(&e))?;
-    match resource.name.is_empty() {
-        true => say!("Completed updating default config for {} in the cluster.", entity.kind.plural),
-        false => say!("Completed updating config for {} {}.", entity.kind.singular, resource.name),
-    }
+    say_altered(entity);
     Ok(())
+}
+
+fn say_altered(entity: &Entity) {
+    match entity.name.as_deref().unwrap_or_default() {
+        "" => say!("Completed updating default config for {} in the cluster.", entity.kind.plural),
+        name => say!("Completed updating config for {} {name}.", entity.kind.singular),
+    }
 }
 
 async fn settings(admin: &Admin, resource: &Resource) -> Result<Vec<ConfigEntry>, Stop> {

@@ -7,6 +7,7 @@
 //! Reading order: `options` (the parser), `tool` (how a tool ends), `kafka_topics` (an example of a tool).
 
 mod argparse;
+mod client_quotas;
 mod clock;
 mod console;
 mod consumer_groups;

@@ -140,3 +140,17 @@ fn directories_and_the_cluster_are_shown() {
     assert_eq!(rows[0], ["ID", "HOST", "PORT", "RACK", "STATE", "ENDPOINT_TYPE"]);
     assert_eq!(rows[1], ["1", "127.0.0.1", port, "null", "unfenced", "broker"]);
 }
+
+#[test]
+fn quotas_are_not_promised_by_a_broker_that_does_not_enforce_them() {
+    let b = Broker::start();
+    for words in [
+        &["--describe", "--entity-type", "users"][..],
+        &["--alter", "--user", "alice", "--client", "c", "--add-config", "producer_byte_rate=1024"],
+    ] {
+        let refused = b.run("kafka-configs", words);
+        assert_eq!((refused.code, refused.out.as_str()), (Some(1), ""), "{refused:?}");
+        assert!(refused.err.contains("UnsupportedVersionException: The node does not support "), "{refused:?}");
+        assert!(refused.err.contains("_CLIENT_QUOTAS"), "{refused:?}");
+    }
+}

@@ -124,6 +124,26 @@ const REFUSED: &[(&str, &[&str], &str)] = &[
         &["--bootstrap-server", "a:1", "--alter", "--entity-type", "topics", "--add-config", "a=b"],
         "An entity name must be specified with --alter of topics",
     ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "a:1", "--describe", "--user", "alice", "--entity-type", "clients"],
+        "--entity-{type,name,default} should not be used in conjunction with specific entity flags",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "127.0.0.1:1", "--alter", "--user", "bob", "--add-config", "foo=20"],
+        "Only quota and SCRAM credential configs can be added for 'users' using --bootstrap-server. Unexpected config names: Set(foo)",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "127.0.0.1:1", "--alter", "--user", "bob", "--add-config", "producer_byte_rate=x"],
+        "Cannot parse quota configuration value for producer_byte_rate: x",
+    ),
+    (
+        "kafka-configs",
+        &["--bootstrap-server", "127.0.0.1:1", "--alter", "--ip", "127.0.0.1", "--add-config", "producer_byte_rate=20"],
+        "Only connection quota configs can be added for 'ips' using --bootstrap-server. Unexpected config names: producer_byte_rate",
+    ),
     ("kafka-delete-records", &["--bootstrap-server", "a:1"], "Missing required argument \"[offset-json-file]\""),
     (
         "kafka-delete-records",

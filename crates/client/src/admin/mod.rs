@@ -10,6 +10,7 @@ mod groups;
 mod log_dirs;
 mod offsets;
 mod quorum;
+mod quotas;
 mod records;
 mod replicas;
 mod topics;
@@ -23,6 +24,7 @@ pub use log_dirs::{LogDirDescription, ReplicaDescription};
 pub(crate) use offsets::list_offsets;
 pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
 pub use quorum::{QuorumDescription, QuorumNode, ReplicaState};
+pub use quotas::{QuotaEntity, QuotaMatch};
 pub use replicas::{Election, PartitionResults, Reassignment};
 pub use topics::{NewTopic, PartitionDescription, TopicDescription, TopicListing};
 
