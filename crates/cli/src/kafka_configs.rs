@@ -154,10 +154,14 @@ fn entities(o: &Parsed) -> Result<Vec<Entity>, Stop> {
     }
     let mut types: Vec<&str> = o.values("entity-type");
     let mut names: Vec<Option<String>> = Vec::new();
-    let given: Vec<&str> = o.values("entity-name");
-    names.extend(given.iter().map(|n| Some((*n).to_owned())));
-    if o.has("entity-default") {
-        names.push(Some(String::new()));
+    // Names and defaults belong to the types in the order in which they come.
+    let mut given = o.values("entity-name").into_iter();
+    for option in o.order() {
+        match *option {
+            "entity-name" => names.extend(given.next().map(|name| Some(name.to_owned()))),
+            "entity-default" => names.push(Some(String::new())),
+            _ => {}
+        }
     }
     names.resize(types.len().max(names.len()), None);
     if types.is_empty() {
@@ -445,5 +449,21 @@ mod tests {
         for text in ["", "a", "a=1,", "a=b=c"] {
             assert_eq!(pairs(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn names_and_defaults_belong_to_the_types_in_their_order() {
+        let found = |words: &str| {
+            let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            let all = entities(&options(&words).expect("options")).expect("entities");
+            all.into_iter().map(|e| (e.kind.plural, e.name)).collect::<Vec<_>>()
+        };
+        let (default, named) = (Some(String::new()), Some("c".to_owned()));
+        let begin = "--bootstrap-server a:1 --describe --entity-type users";
+        let both = |end: &str| found(&format!("{begin} --entity-type clients {end}"));
+        assert_eq!(both("--entity-default --entity-name c"), [("users", default.clone()), ("clients", named.clone())]);
+        assert_eq!(both("--entity-name c --entity-default"), [("users", named), ("clients", default.clone())]);
+        assert_eq!(both("--entity-default --entity-default"), [("users", default.clone()), ("clients", default)]);
+        assert_eq!(found(begin), [("users", None)]);
     }
 }

@@ -93,13 +93,15 @@ pub struct Parsed {
     table: &'static [Opt],
     /// For each option that was given, its values; an option given without one adds nothing.
     given: HashMap<&'static str, Vec<String>>,
+    /// The options as they came, repeated ones too.
+    order: Vec<&'static str>,
     /// Words that belong to no option, in order.
     pub words: Vec<String>,
 }
 
 /// Reads `args` (without the program's name) by `table`.
 pub fn parse(table: &'static [Opt], args: &[String]) -> Result<Parsed, OptionError> {
-    let mut parsed = Parsed { table, given: HashMap::new(), words: Vec::new() };
+    let mut parsed = Parsed { table, given: HashMap::new(), order: Vec::new(), words: Vec::new() };
     let mut rest = args.iter().map(String::as_str).peekable();
     while let Some(word) = rest.next() {
         if word == "--" {
@@ -123,6 +125,7 @@ pub fn parse(table: &'static [Opt], args: &[String]) -> Result<Parsed, OptionErr
                 format!("{shown} is not a recognized option"),
             ));
         };
+        parsed.order.push(opt.name);
         let values = parsed.given.entry(opt.name).or_default();
         match (opt.takes, inline) {
             (Takes::Nothing, Some(_)) => {
@@ -163,6 +166,11 @@ impl Parsed {
     pub fn has(&self, name: &str) -> bool {
         debug_assert!(self.table.iter().any(|o| o.name == name), "no option {name} in the table");
         self.given.contains_key(name)
+    }
+
+    /// The options in the order in which they were given, each as often as it was.
+    pub fn order(&self) -> &[&'static str] {
+        &self.order
     }
 
     /// All values that were given; without any, the default.
