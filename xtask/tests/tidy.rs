@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("connect-api", &[]),
     ("connect-transforms", &["connect-api"]),
     ("connect", &["wire", "client", "connect-api", "connect-transforms"]),
+    ("connect-example", &["connect", "connect-api"]),
     ("server", &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client"]),
     ("cli", &["wire", "storage", "replication", "metadata", "coordinator", "broker", "client", "server", "connect"]),
 ];

@@ -7,6 +7,8 @@
 mod broker;
 mod worker;
 
+mod distributed;
 mod errors;
+mod killed;
 mod rest;
 mod standalone;
