@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: the release archive, `klamm-VERSION-SYSTEM.tar.gz`, with its checksum beside it.
 //!
-//! In it is one folder with the binary, `bin`, `config`, `docs`, `contrib` and the texts that a user reads; it runs without
+//! In it is one folder with the binary, `bin`, `conf`, `config`, `docs`, `contrib` and the texts that a user reads; it runs without
 //! the sources. The same binary and sources give the same bytes (`SOURCE_DATE_EPOCH` is the time of its files).
 
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What goes in as it is: folders, and files that git does not have to know.
-const FOLDERS: [&str; 4] = ["bin", "config", "docs", "contrib"];
+const FOLDERS: [&str; 5] = ["bin", "conf", "config", "docs", "contrib"];
 const FILES: [(&str, &str); 4] = [
     ("LICENSE", "LICENSE"),
     ("CHANGELOG.md", "CHANGELOG.md"),

@@ -1,10 +1,11 @@
 //! What `klamm` says without a tool, or about all of them: the list, an example of each, completions for shells.
 
-use crate::{BROKER, RUN_CLASS, TOOLS, complain, say, tool};
+use crate::{BROKER, RUN_CLASS, TOOLS, ZOOKEEPER, complain, say, tool};
 
 /// The tools by what one wants to do. A tool that is in none of these is listed at the end.
 const SECTIONS: &[(&str, &[&str])] = &[
     ("A broker", &[BROKER, "kafka-server-stop", "kafka-storage"]),
+    ("In ZooKeeper's place", &["zkServer", ZOOKEEPER, "zookeeper-server-stop"]),
     (
         "Topics and records",
         &[
@@ -64,7 +65,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("kafka-groups", "--bootstrap-server localhost:9092 --list"),
     ("kafka-leader-election", "--bootstrap-server localhost:9092 --election-type preferred --all-topic-partitions"),
     ("kafka-log-dirs", "--bootstrap-server localhost:9092 --describe"),
-    ("kafka-preferred-replica-election", "--bootstrap-server localhost:9092"),
+    ("kafka-preferred-replica-election", "--zookeeper localhost:2181"),
     ("kafka-reassign-partitions", "--bootstrap-server localhost:9092 --list"),
     ("kafka-server-stop", "--node-id=1"),
     ("kafka-topics", "--bootstrap-server localhost:9092 --create --topic test --partitions 3"),
@@ -89,8 +90,9 @@ pub fn print_example(name: &str) {
 /// Every name that may stand behind `klamm`, with a line about it.
 fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     let broker = (BROKER, "run a broker");
+    let zookeeper = (ZOOKEEPER, "run the process in ZooKeeper's place");
     let class = (RUN_CLASS, "the tool behind a Java class's name");
-    [broker].into_iter().chain(TOOLS.iter().map(|(name, about, _)| (*name, *about))).chain([class])
+    [broker, zookeeper].into_iter().chain(TOOLS.iter().map(|(name, about, _)| (*name, *about))).chain([class])
 }
 
 /// Answers `klamm`, `klamm --help`, `klamm --version`, `klamm completions` and names that are no tool.

@@ -8,6 +8,7 @@ use crate::complain;
 use crate::options::{HELP, Opt, Parsed, VERSION};
 use crate::say;
 use crate::tool::{self, Exception, Stop};
+use crate::zookeeper_configs;
 
 const ABOUT: &str = "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip, client-metrics or group";
 
@@ -51,14 +52,19 @@ const OPTIONS: &[Opt] = &[
     Opt::text("user", "", "The user: quotas and SCRAM credentials."),
     Opt::flag("user-defaults", "The quotas of users without their own."),
     VERSION,
+    Opt::text(
+        "zookeeper",
+        "urls",
+        "Instead of --bootstrap-server, as in Kafka 2.1 and in its words: where the cluster's quorum answers.",
+    ),
 ];
 
 /// What may be asked about: its name as an entity type, in a sentence, and what it is to the broker. Quotas are no
 /// resources with settings.
-struct Kind {
-    plural: &'static str,
+pub struct Kind {
+    pub plural: &'static str,
     singular: &'static str,
-    resource: Option<ResourceType>,
+    pub resource: Option<ResourceType>,
     /// Kafka's number of the source that a setting of its own has; none where every setting is one.
     own: Option<i8>,
 }
@@ -101,9 +107,9 @@ const DEFAULTS: [(&str, &str); 4] = [
 ];
 
 /// Whose settings: the name is empty for the defaults, none for all of the kind.
-struct Entity {
-    kind: &'static Kind,
-    name: Option<String>,
+pub struct Entity {
+    pub kind: &'static Kind,
+    pub name: Option<String>,
 }
 
 /// The tool.
@@ -136,6 +142,10 @@ fn options(args: &[String]) -> Result<Parsed, Stop> {
     if o.has("alter") == o.has("describe") {
         return Err(Stop::Usage("Command must include exactly one action: --describe, --alter".into()));
     }
+    if o.has("zookeeper") {
+        tool::forbid(&o, "zookeeper", &["bootstrap-server", "bootstrap-controller"])?;
+        return Ok(o);
+    }
     if !o.has("bootstrap-server") && !o.has("bootstrap-controller") {
         return refuse("Either --bootstrap-server or --bootstrap-controller must be specified.");
     }
@@ -146,7 +156,7 @@ fn options(args: &[String]) -> Result<Parsed, Stop> {
 }
 
 /// The entities that the words name: one, or a user and a client.
-fn entities(o: &Parsed) -> Result<Vec<Entity>, Stop> {
+pub fn entities(o: &Parsed) -> Result<Vec<Entity>, Stop> {
     let by_type = ["entity-type", "entity-name", "entity-default"].iter().any(|name| o.has(name));
     let by_flag = SHORTHANDS.iter().chain([&LOGGER_SHORTHAND]).chain(&DEFAULTS).any(|(option, _)| o.has(option));
     if by_type && by_flag {
@@ -214,6 +224,9 @@ fn entities(o: &Parsed) -> Result<Vec<Entity>, Stop> {
 }
 
 async fn run(o: &Parsed) -> Result<(), Stop> {
+    if o.has("zookeeper") {
+        return zookeeper_configs::run(o).await;
+    }
     let entities = entities(o)?;
     let changes = match o.has("alter") {
         true => Some(changes(o, &entities)?),
@@ -237,7 +250,7 @@ async fn run(o: &Parsed) -> Result<(), Stop> {
     }
 }
 
-fn changes(o: &Parsed, entities: &[Entity]) -> Result<Vec<(String, ConfigChange)>, Stop> {
+pub fn changes(o: &Parsed, entities: &[Entity]) -> Result<Vec<(String, ConfigChange)>, Stop> {
     for entity in entities {
         let has_defaults = ["users", "clients", "brokers", "ips"].contains(&entity.kind.plural);
         match &entity.name {
@@ -380,7 +393,7 @@ async fn describe(admin: &Admin, entity: &Entity, kind: ResourceType, all: bool)
 }
 
 /// The names of all that there is of a kind.
-async fn names(admin: &Admin, kind: ResourceType) -> Result<Vec<String>, Stop> {
+pub async fn names(admin: &Admin, kind: ResourceType) -> Result<Vec<String>, Stop> {
     let mut names = match kind {
         ResourceType::Topic => {
             let topics = admin.list_topics("listTopics").await.map_err(|e| failed(&e))?;

@@ -68,7 +68,7 @@ const PROGRAM: Program = Program {
             exclusive: Exclusive::NONE,
         },
     ],
-    example: "bin/kafka-storage.sh format --standalone -t $(bin/kafka-storage.sh random-uuid) -c config/server.properties",
+    example: "bin/kafka-storage.sh format --standalone -t $(bin/kafka-storage.sh random-uuid) -c config/standalone.properties",
     wrong: Wrong::WithUsage,
 };
 

@@ -18,6 +18,7 @@ mod java_order;
 mod json;
 mod options;
 mod partitions_file;
+mod processes;
 mod reassign;
 mod signals;
 mod storage_tool;
@@ -25,6 +26,7 @@ mod term;
 mod text;
 mod tool;
 mod verifiable;
+mod zookeeper_configs;
 mod zookeeper_reassign;
 mod zookeeper_topics;
 
@@ -58,6 +60,9 @@ mod kafka_storage;
 mod kafka_topics;
 mod kafka_verifiable_consumer;
 mod kafka_verifiable_producer;
+mod zk_server;
+mod zookeeper_server_start;
+mod zookeeper_server_stop;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -67,6 +72,9 @@ type Tool = (&'static str, &'static str, fn(&[String]) -> u8);
 
 /// The broker, which is no tool like the others: it runs until it is told to stop.
 const BROKER: &str = "kafka-server-start";
+
+/// The process in ZooKeeper's place, which runs until it is told to stop, too.
+const ZOOKEEPER: &str = "zookeeper-server-start";
 
 /// Names another tool by its Java class.
 const RUN_CLASS: &str = "kafka-run-class";
@@ -104,6 +112,8 @@ const TOOLS: &[Tool] = &[
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),
     ("kafka-verifiable-consumer", "read a topic, and tell of everything as JSON", kafka_verifiable_consumer::main),
     ("kafka-verifiable-producer", "send numbers, and tell of each as JSON", kafka_verifiable_producer::main),
+    ("zkServer", "start, stop and ask the process in ZooKeeper's place", zk_server::main),
+    ("zookeeper-server-stop", "ask the processes in ZooKeeper's place to end", zookeeper_server_stop::main),
 ];
 
 fn main() -> ExitCode {
@@ -112,7 +122,7 @@ fn main() -> ExitCode {
     let called = Path::new(&program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let mut args: Vec<String> = args.collect();
     let mut name = called.strip_suffix(".sh").unwrap_or(&called).to_owned();
-    if ![BROKER, RUN_CLASS].contains(&name.as_str()) && find(&name).is_none() && !args.is_empty() {
+    if ![BROKER, ZOOKEEPER, RUN_CLASS].contains(&name.as_str()) && find(&name).is_none() && !args.is_empty() {
         name = args.remove(0);
     }
     if name == RUN_CLASS {
@@ -130,6 +140,7 @@ fn main() -> ExitCode {
             code
         }
         None if name == BROKER => return kafka_server_start::main(&args),
+        None if name == ZOOKEEPER => return zookeeper_server_start::main(&args),
         None if name == called => guide::answer("--help", &[]),
         None => guide::answer(&name, &args),
     };

@@ -1,10 +1,12 @@
 //! `kafka-topics --zookeeper`: the same work as with `--bootstrap-server`, in the words of Kafka 2.1.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use client::admin::{
     Admin, ConfigChange, ConfigEntry, NewTopic, PartitionDescription, Resource, ResourceType, TopicDescription,
 };
+use tokio::time::{Instant, sleep};
 use wire::ErrorCode;
 
 use crate::kafka_topics::{matching, new_topic};
@@ -16,6 +18,9 @@ use crate::{java_order, say};
 const SOURCE_TOPIC: i8 = 1;
 /// Partitions in one answer of the broker.
 const PAGE: i32 = 2000;
+/// How long a change may take until the broker that is asked has heard of it.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 const OFFSETS: &str = "__consumer_offsets";
 const NAME_MAX: usize = 249;
 
@@ -79,8 +84,19 @@ async fn made(topic: &NewTopic, options: &Parsed, admin: &Admin) -> Result<(), S
     admin.create_topic(topic).await.map_err(|error| {
         let class = error.class();
         let message = error.to_string().replace("collides with existing topic: ", "collides with existing topics: ");
-        Exception::new(&class, message).into()
-    })
+        Stop::from(Exception::new(&class, message))
+    })?;
+    is_told(admin, &topic.name, true).await
+}
+
+/// Waits until the broker that is asked tells of what another one did: who looks next shall see it, as in ZooKeeper.
+async fn is_told(admin: &Admin, topic: &str, exists: bool) -> Result<(), Stop> {
+    let begun = Instant::now();
+    while admin.list_topics("listTopics").await?.iter().any(|t| t.name == topic) != exists && begun.elapsed() < PATIENCE
+    {
+        sleep(PAUSE).await;
+    }
+    Ok(())
 }
 
 fn illegal_name(name: &str) -> Option<String> {
@@ -173,6 +189,7 @@ async fn delete(options: &Parsed, admin: &Admin) -> Result<(), Stop> {
             return Err(Exception::new("kafka.common.AdminCommandFailedException", message).into());
         }
         admin.delete_topic(&name).await?;
+        is_told(admin, &name, false).await?;
         say!(
             "Topic {name} is marked for deletion.\nNote: This will have no impact if delete.topic.enable is not set to true."
         );

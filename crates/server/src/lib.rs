@@ -17,6 +17,7 @@ pub mod config;
 mod controller;
 mod failed_dirs;
 mod fetch_sessions;
+mod four_letter_words;
 mod groups;
 mod housekeeping;
 mod internal_topics;
@@ -41,7 +42,7 @@ mod sync;
 mod takeover;
 mod telemetry;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What `kafka-server-start.sh` is called with.
@@ -53,5 +54,10 @@ pub struct StartArgs {
 
 /// Runs a broker until it is told to stop. Everything that is wrong with the start is said on stderr.
 pub fn main(args: StartArgs) -> ExitCode {
-    start::main(args)
+    start::main(config::load(args.properties_file.as_deref(), &args.overrides))
+}
+
+/// Runs the process in ZooKeeper's place, a voter of the metadata quorum, until it is told to stop.
+pub fn zookeeper(zoo_cfg: &Path) -> ExitCode {
+    start::main(config::load_zoo(zoo_cfg))
 }

@@ -6,7 +6,7 @@
 
 use crate::chance;
 use crate::clock::Clock;
-use crate::config::{self, BrokerConfig, Formats};
+use crate::config::{BrokerConfig, ConfigError, Formats};
 use crate::controller::Queue;
 use crate::failed_dirs;
 use crate::housekeeping::Housekeeping;
@@ -23,7 +23,7 @@ use crate::reconciler::Reconciler;
 use crate::registration::{self, Registration};
 use crate::remote_controller::RemoteController;
 use crate::replicas::Replicas;
-use crate::{StartArgs, logging, takeover};
+use crate::{logging, takeover};
 use metadata::controller::{NodeSettings, default_bootstrap_records};
 use metadata::image::Image;
 use metadata::quorum::{
@@ -57,9 +57,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// See [`crate::main`].
-pub fn main(args: StartArgs) -> ExitCode {
+pub fn main(config: Result<BrokerConfig, ConfigError>) -> ExitCode {
     let started = Instant::now();
-    let config = match config::load(args.properties_file.as_deref(), &args.overrides) {
+    let config = match config {
         Ok(config) => config,
         Err(e) => return refuse(&e),
     };
@@ -458,7 +458,12 @@ async fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<Log
     }
     let is_new = cluster_id.is_none();
     let cluster_id = match (cluster_id, config.roles.formats) {
-        (Some(id), _) => id,
+        (Some(id), _) => {
+            if config.zookeeper.is_some() {
+                joining::check_cluster_id(config, &id).await?;
+            }
+            id
+        }
         (None, Formats::AsQuorumSays) => joining::cluster_id(config).await?,
         (None, _) => chance::uuid().to_string(),
     };

@@ -7,6 +7,7 @@ use metadata::config::Layers;
 use metadata::config::table;
 use metadata::config::value::{Value, parse_endpoint, split_list};
 use metadata::quorum::VoterEndpoint;
+use server::config::zoo::ZooConfig;
 
 use crate::tool::{Exception, Stop};
 
@@ -82,6 +83,10 @@ fn file(path: &str) -> Result<Properties, Stop> {
         std::io::ErrorKind::NotFound => Exception::new("java.nio.file.NoSuchFileException", path),
         _ => Exception::new("java.io.IOException", format!("{path}: {e}")),
     })?;
+    // A zoo.cfg says the same in ZooKeeper's words.
+    if given.contains_key("dataDir") {
+        return Ok(ZooConfig::load(Path::new(path)).map_err(|e| wrong(e.to_string()))?.settings());
+    }
     Ok(config_providers::resolve(&given)?)
 }
 

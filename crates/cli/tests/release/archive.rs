@@ -38,7 +38,7 @@ fn it_runs_without_the_sources() {
     let link = work.path().join("kafka-server-start.sh");
     symlink(release().folder.join("bin/kafka-server-start.sh"), &link).unwrap();
     let mut start = program(&link);
-    start.arg(release().folder.join("config/server.properties"));
+    start.arg(release().folder.join("config/standalone.properties"));
     start.args(["--override", &format!("listeners=PLAINTEXT://{address}")]);
     start.args(["--override", &format!("log.dirs={}", work.path().join("data").display())]);
     let mut broker = Running::start(&mut start, &address, work.path().join("output"));

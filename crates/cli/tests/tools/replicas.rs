@@ -197,3 +197,40 @@ fn reassignments_are_proposed_begun_and_checked() {
     );
     assert_eq!(z(&["--verify", "--reassignment-json-file", &moves]), format!("{status}Throttle was removed.\n"));
 }
+
+#[test]
+fn settings_are_told_in_the_words_of_2_1() {
+    let b = Broker::start();
+    b.create("army", &["--partitions", "1"]);
+    let c = |words: &[&str]| run("kafka-configs", &[&["--zookeeper", b.address.as_str()], words].concat());
+    let army = ["--entity-type", "topics", "--entity-name", "army"];
+    let on = |words: &[&'static str]| c(&[words, &army[..]].concat());
+    let done = "Completed Updating config for entity: topic 'army'.\n";
+    assert_eq!(on(&["--alter", "--add-config", "retention.ms=1000,cleanup.policy=[compact,delete]"]).ok(), done);
+    let said = "Configs for topic 'army' are cleanup.policy=compact,delete,retention.ms=1000\n";
+    assert_eq!(on(&["--describe"]).ok(), said);
+    assert_eq!(c(&["--describe", "--entity-type", "topics"]).ok(), said);
+    assert_eq!(on(&["--alter", "--delete-config", "retention.ms"]).ok(), done);
+    for (words, says) in [
+        (&["--delete-config", "retention.ms"][..], "Invalid config(s): retention.ms\n"),
+        (&["--add-config", "foo=1"], "Unknown topic config name: foo\n"),
+    ] {
+        let refused = on(&[&["--alter"], words].concat());
+        assert_eq!((refused.code, refused.err.as_str()), (Some(1), says));
+    }
+    let nope = ["--entity-type", "topics", "--entity-name", "nope"];
+    assert_eq!(c(&[&["--describe"], &nope[..]].concat()).ok(), "Configs for topic 'nope' are \n");
+    let refused = c(&[&["--alter", "--add-config", "retention.ms=1"], &nope[..]].concat());
+    let says = "kafka.admin.AdminOperationException: Topic \"nope\" does not exist.\n";
+    assert!(refused.code == Some(1) && refused.err.ends_with(says), "{refused:?}");
+    let broker = ["--entity-type", "brokers", "--entity-name", "1"];
+    let changed = c(&[&["--alter", "--add-config", "log.cleaner.threads=2"], &broker[..]].concat());
+    assert_eq!(changed.ok(), "Completed Updating config for entity: brokers '1'.\n");
+    assert_eq!(
+        c(&["--describe", "--entity-type", "brokers"]).ok(),
+        "Configs for brokers '1' are log.cleaner.threads=2\n"
+    );
+    // A new cluster of Kafka 4 has this one from the start.
+    let defaults = c(&["--describe", "--entity-type", "brokers", "--entity-default"]).ok();
+    assert_eq!(defaults, "Configs for default brokers are min.insync.replicas=1\n");
+}

@@ -13,7 +13,7 @@ use crate::config::Properties;
 const DEFAULT_PORT: u16 = 2181;
 /// How long a quorum without brokers is waited for: they may just be starting.
 const BROKERS_PATIENCE: Duration = Duration::from_secs(3);
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Admin {
     /// Asks the quorum at `connect` (`host:port,host:port`) for brokers, and opens a client that begins with them. Where a
@@ -30,7 +30,7 @@ impl Admin {
         }
         let begun = Instant::now();
         let brokers = loop {
-            let brokers = quorum.brokers().await?;
+            let brokers = quorum.brokers_of_controller().await?;
             if !brokers.is_empty() {
                 break brokers;
             }
@@ -45,7 +45,12 @@ impl Admin {
         };
         let addresses: Vec<String> = brokers.iter().map(|b| address(&b.node.host, b.node.port)).collect();
         properties.insert("bootstrap.servers".into(), addresses.join(","));
-        Admin::open(&properties).await
+        let admin = Admin::open(&properties).await?;
+        // A broker hears of the others, and that it serves itself, a moment after the quorum decided it.
+        while admin.brokers().await?.len() < brokers.len() && begun.elapsed() <= BROKERS_PATIENCE {
+            sleep(PAUSE).await;
+        }
+        Ok(admin)
     }
 }
 

@@ -42,6 +42,15 @@ impl Admin {
             let metadata = self.client.metadata(Topics::None, false, CALL).await?;
             return Ok(metadata.nodes.into_iter().map(|node| ClusterNode { node, is_fenced: false }).collect());
         }
+        self.described(endpoint_type, with_fenced).await
+    }
+
+    /// The brokers, asked of a controller: Klamm's tell them, Apache Kafka's refuse.
+    pub(super) async fn brokers_of_controller(&self) -> Result<Vec<ClusterNode>, Error> {
+        self.described(BROKERS, false).await
+    }
+
+    async fn described(&self, endpoint_type: i8, with_fenced: bool) -> Result<Vec<ClusterNode>, Error> {
         let read = |reply: &crate::Reply| {
             let response: DescribeClusterResponse<'_> = reply.decode()?;
             Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())?;
@@ -60,7 +69,7 @@ impl Admin {
             let include_fenced_brokers = with_fenced && version >= 2;
             Ok(DescribeClusterRequest { include_fenced_brokers, endpoint_type, ..Default::default() })
         };
-        self.client.send(&To::Any, CALL, build, read).await
+        self.client.send(&To::Any, "listNodes", build, read).await
     }
 
     /// The cluster's id; none where it has none.

@@ -30,6 +30,11 @@ pub enum Close {
     Malformed(DecodeError),
     #[error("API key {key} version {version} is not served here")]
     Version { key: i16, version: i16 },
+    #[error(
+        "a ZooKeeper client asks for a session: this port is ZooKeeper's by its number only, a Kafka controller answers on it \
+         (brokers find it by zookeeper.connect, tools by --zookeeper)"
+    )]
+    ZooKeeperClient,
     #[error("a Produce with acks=0 failed")]
     UnacknowledgedError,
     #[error("no controller answered the request that was sent on to it")]

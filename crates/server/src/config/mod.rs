@@ -14,10 +14,13 @@ mod reader;
 mod replication;
 #[cfg(test)]
 mod tests;
+pub mod zoo;
+pub mod zookeeper;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Properties, config_providers, properties};
@@ -33,6 +36,8 @@ pub use replication::Replication;
 use crate::logging::LogSettings;
 use crate::net::limits::Limits;
 use reader::Reader;
+use zoo::ZooConfig;
+use zookeeper::ZooKeeper;
 
 /// The name of the only listener when nothing is configured.
 pub const DEFAULT_LISTENER: &str = "PLAINTEXT";
@@ -66,6 +71,10 @@ pub struct BrokerConfig {
     /// Sentences to log once at start: settings without effect, names that nobody knows, listeners open to the network.
     pub remarks: Vec<String>,
 
+    /// The `zoo.cfg` that this was made of, where the process stands in ZooKeeper's place.
+    pub zoo: Option<Arc<ZooConfig>>,
+    /// Where the cluster is found, of a broker that says so by `zookeeper.connect`.
+    pub zookeeper: Option<ZooKeeper>,
     pub node_id: i32,
     pub rack: Option<String>,
     pub roles: Roles,
@@ -172,6 +181,21 @@ fn from_environment() -> impl Iterator<Item = (String, String)> {
     })
 }
 
+/// Reads a `zoo.cfg`, for the process in ZooKeeper's place.
+pub fn load_zoo(path: &Path) -> Result<BrokerConfig, ConfigError> {
+    let zoo = ZooConfig::load(path)?;
+    if let Some(why) = zoo.foreign_data() {
+        return Err(ConfigError::one(why));
+    }
+    let mut config = BrokerConfig::new(zoo.settings(), Some(path.to_owned()))?;
+    config.remarks.extend(zoo.remarks.iter().cloned());
+    if zoo.is_standalone() {
+        config.roles.formats = Formats::Alone;
+    }
+    config.zoo = Some(Arc::new(zoo));
+    Ok(config)
+}
+
 /// Where the data goes when nobody said anything: with the user's other data, because `/tmp`, Kafka's default, is
 /// emptied by many systems when they start.
 fn data_home() -> Option<String> {
@@ -189,6 +213,7 @@ impl BrokerConfig {
         if !errors.is_empty() {
             return Err(ConfigError(errors));
         }
+        let zookeeper = zookeeper::fill_in(&mut file).map_err(ConfigError)?;
         reader::fill_in_node_id(&mut file).map_err(ConfigError::one)?;
         let mut reader = Reader::new(&file);
         let config = read(&mut reader, path);
@@ -196,6 +221,7 @@ impl BrokerConfig {
             (Some(mut config), errors) if errors.is_empty() => {
                 config.remarks = guard::remarks(&file, &config);
                 config.remarks.extend(logging::remarks(&config.logging));
+                config.zookeeper = zookeeper;
                 config.file = file;
                 Ok(config)
             }
@@ -242,6 +268,8 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         file: Properties::new(),
         path,
         remarks: Vec::new(),
+        zoo: None,
+        zookeeper: None,
 
         node_id: r.int("node.id"),
         rack: r.text("broker.rack"),

@@ -89,7 +89,7 @@ fn a_static_quorum_of_this_node_alone_works() {
 
 #[test]
 fn the_packaged_file_works_for_one_node_and_lets_nobody_else_in() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/server.properties");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/standalone.properties");
     let c = load(Some(&path), &[]).unwrap();
     assert!(c.roles.embedded && c.listeners.iter().all(Listener::is_loopback));
     assert_eq!(c.remarks, Vec::<String>::new());
@@ -97,7 +97,7 @@ fn the_packaged_file_works_for_one_node_and_lets_nobody_else_in() {
 
 #[test]
 fn the_packaged_file_shows_the_defaults_of_what_is_commented_out() {
-    let text = include_str!("../../../../config/server.properties");
+    let text = include_str!("../../../../config/standalone.properties");
     let shown = text.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
     let mut seen = 0;
     for (name, value) in shown.filter(|(name, _)| name.contains('.') && !name.contains(' ')) {
@@ -108,6 +108,38 @@ fn the_packaged_file_shows_the_defaults_of_what_is_commented_out() {
         seen += 1;
     }
     assert!(seen > 15);
+}
+
+#[test]
+fn the_packaged_file_of_a_cluster_is_that_of_a_broker() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/server.properties");
+    let c = load(Some(&path), &[]).unwrap();
+    assert_eq!((c.roles.broker, c.roles.controller, c.roles.formats), (true, false, Formats::AsQuorumSays));
+    assert_eq!((c.node_id, c.quorum.servers.as_slice()), (0, &[("localhost".to_owned(), 2181)][..]));
+    assert_eq!(c.zookeeper.unwrap().connect, "localhost:2181");
+    assert!(c.listeners.iter().all(Listener::is_loopback));
+    assert_eq!(c.remarks, Vec::<String>::new());
+}
+
+#[test]
+fn a_zoo_cfg_is_a_controller_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("zoo.cfg");
+    let data = dir.path().display();
+    std::fs::write(&file, format!("dataDir={data}\nclientPort=2182\nclientPortAddress=localhost\n")).unwrap();
+    let c = load_zoo(&file).unwrap();
+    assert_eq!((c.roles.broker, c.roles.controller, c.roles.formats), (false, true, Formats::Alone));
+    let listener = Listener { name: zoo::CLIENT_LISTENER.into(), host: "localhost".into(), port: 2182 };
+    assert_eq!(c.controller_listeners, [listener]);
+    assert_eq!((c.node_id, c.listeners.len()), (i32::MAX, 0));
+    std::fs::write(dir.path().join("myid"), "2").unwrap();
+    let servers = "server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.3=c:2888:3888\n";
+    std::fs::write(&file, format!("dataDir={data}\n{servers}")).unwrap();
+    let c = load_zoo(&file).unwrap();
+    assert_eq!((c.node_id, c.roles.formats), (i32::MAX - 2, Formats::Never));
+    assert_eq!(c.static_voters().map(|voters| voters.iter().count()), Some(3));
+    std::fs::create_dir(dir.path().join("version-2")).unwrap();
+    assert!(refused(load_zoo(&file)).contains("Apache ZooKeeper's data"));
 }
 
 #[test]
@@ -196,7 +228,6 @@ fn what_protects_and_is_not_there_refuses_the_start_by_name() {
         ("remote.log.storage.system.enable", "true"),
         ("quota.producer.default", "1000"),
         ("connections.max.reauth.ms", "1000"),
-        ("zookeeper.connect", "localhost:2181"),
         ("port", "9092"),
         // A slip of the pen must not open what was meant to be closed.
         ("authoriser.class.name", "x.Y"),

@@ -135,6 +135,11 @@ impl Metrics {
         self.refused_connections.add(1);
     }
 
+    /// Requests answered, of every kind.
+    pub fn requests(&self) -> u64 {
+        requests::answered(&self.threads, |counts| &counts.requests)
+    }
+
     /// Writes what was counted; `topics` are those that there are now.
     pub fn write(&self, page: &mut Page, topics: &[(&str, &Traffic)]) {
         requests::write(page, &self.threads, |counts| &counts.requests);

@@ -120,6 +120,12 @@ impl Api {
     }
 }
 
+/// How many requests were answered.
+pub(super) fn answered<T>(all: &PerThread<T>, apis: fn(&T) -> &[Api; SLOTS]) -> u64 {
+    let count = |slot: usize, version: usize| all.sum(|t| &apis(t)[slot].versions[version]);
+    (0..SLOTS).map(|slot| (0..VERSIONS).map(|version| count(slot, version)).sum::<u64>()).sum()
+}
+
 /// Writes what was counted, of requests that there were.
 pub(super) fn write<T>(page: &mut Page, all: &PerThread<T>, apis: fn(&T) -> &[Api; SLOTS]) {
     let total = |slot: usize, counter: &dyn Fn(&Api) -> &Counter| all.sum(|t| counter(&apis(t)[slot]));

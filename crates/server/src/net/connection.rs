@@ -10,6 +10,8 @@ use super::vitals::Registered;
 use super::works::Large;
 use crate::api::produce::{self, Staged};
 use crate::api::{self, Close, Scope};
+use crate::config::zoo;
+use crate::four_letter_words::{self, Vitals};
 use crate::logging::requests::{self, Completed};
 use crate::metrics::{Answered, Connection, Timed, Times};
 use crate::node::Node;
@@ -64,6 +66,13 @@ impl Peer {
 
     fn lived_as(&self) -> Option<(i32, i64)> {
         *self.broker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peer {
+    /// Whether it came to the port that a `zoo.cfg` names.
+    fn is_zookeepers(&self) -> bool {
+        &*self.listener == zoo::CLIENT_LISTENER
     }
 }
 
@@ -129,13 +138,15 @@ impl Work {
         self.answered.shrink_to(KEPT_ANSWERED);
     }
 
+    /// The first bytes of what is not handled yet.
+    fn first(&self) -> Option<[u8; 4]> {
+        (self.end - self.start >= 4).then(|| [0, 1, 2, 3].map(|i| self.chunk[self.start + i]))
+    }
+
     /// The next whole frame, without its length; or the bytes that the incomplete one needs in all.
     fn next_frame(&mut self, limit: usize) -> Result<Result<Range<usize>, usize>, Close> {
         let have = self.end - self.start;
-        if have < 4 {
-            return Ok(Err(4));
-        }
-        let length: [u8; 4] = [0, 1, 2, 3].map(|i| self.chunk[self.start + i]);
+        let Some(length) = self.first() else { return Ok(Err(4)) };
         let length = i32::from_be_bytes(length);
         let length = usize::try_from(length).ok().filter(|l| *l <= limit).ok_or(Close::FrameLength(length))?;
         if have < 4 + length {
@@ -236,6 +247,10 @@ async fn busy(
                 node.metrics.read(&peer.connection, n);
             }
         }
+        if let Some(answer) = work.first().and_then(|first| word_answer(node, peer, registered, first)) {
+            output::send_bytes(stream, answer.as_bytes(), false).await?;
+            return Ok(Pause::Closed);
+        }
         let before = work.start;
         let need = loop {
             let frame = match work.next_frame(limit)? {
@@ -261,6 +276,13 @@ async fn busy(
     }
 }
 
+/// What a four-letter word is answered with, on the port where ZooKeeper's would be.
+fn word_answer(node: &Node, peer: &Peer, registered: &Registered, first: [u8; 4]) -> Option<String> {
+    let zoo = node.config.zoo.as_ref().filter(|_| peer.is_zookeepers())?;
+    let word = four_letter_words::word(first)?;
+    Some(four_letter_words::answer(word, zoo, &Vitals::of(node, registered.open_connections())))
+}
+
 async fn handle(
     node: &Arc<Node>,
     stream: &TcpStream,
@@ -270,6 +292,9 @@ async fn handle(
     frame: Range<usize>,
 ) -> Result<(), Close> {
     let bytes = &work.chunk[frame.clone()];
+    if peer.is_zookeepers() && four_letter_words::is_connect_request(bytes) {
+        return Err(Close::ZooKeeperClient);
+    }
     let (header, body) = parse_request_header(bytes).map_err(Close::Malformed)?;
     let key = header.key;
     if key == ApiKey::Produce as i16 {

@@ -140,7 +140,7 @@ fn truncated() -> io::Error {
 }
 
 /// `more` tells the kernel that a region follows, so that the head of an answer shares a segment with it.
-async fn send_bytes(stream: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
+pub async fn send_bytes(stream: &TcpStream, mut bytes: &[u8], more: bool) -> io::Result<()> {
     let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
     while !bytes.is_empty() {
         match stream.try_io(Interest::WRITABLE, || Ok(send(stream, bytes, flags)?)) {

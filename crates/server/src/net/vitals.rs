@@ -238,6 +238,13 @@ impl Open {
     }
 }
 
+impl Registered {
+    /// How many connections there are, with this one.
+    pub fn open_connections(&self) -> usize {
+        self.registry.len()
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut open = self.registry.open.lock().unwrap_or_else(PoisonError::into_inner);

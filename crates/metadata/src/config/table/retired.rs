@@ -5,7 +5,7 @@ use crate::config::key::Effect;
 /// A key that Kafka 4.3 no longer has.
 pub struct Retired {
     pub name: &'static str,
-    /// `Ignored` or `Refused`.
+    /// `Works` for what still says where the cluster is.
     pub effect: Effect,
 }
 
@@ -65,9 +65,8 @@ pub const KEYS: &[Retired] = &[
     ignored("reserved.broker.max.id", "ids are not handed out"),
     ignored("share.fetch.max.fetch.records", "the client says how many records it takes"),
     ignored("zookeeper.clientCnxnSocket", ZOOKEEPER_TLS),
-    refused("zookeeper.connect", "meeting other brokers at a ZooKeeper address is not there yet. A single broker needs none: \
-        remove the line, and this process keeps the cluster's state itself, in log.dirs"),
-    ignored("zookeeper.connection.timeout.ms", ZOOKEEPER),
+    Retired { name: "zookeeper.connect", effect: Effect::Works },
+    Retired { name: "zookeeper.connection.timeout.ms", effect: Effect::Works },
     ignored("zookeeper.max.in.flight.requests", ZOOKEEPER),
     ignored("zookeeper.metadata.migration.enable", ZOOKEEPER),
     ignored("zookeeper.metadata.migration.min.batch.size", ZOOKEEPER),
