@@ -110,12 +110,25 @@ struct Progress {
     /// For each partition what comes after the last record that was put.
     current: Offsets,
     committed: Offsets,
+    /// For each partition the first record that came since it was assigned.
+    first: Offsets,
     /// Records that are to be put, for the first time or again.
     batch: Vec<SinkRecord>,
     /// For each of their partitions what comes after them, and after what was left out among them.
     ends: Offsets,
     /// By the task's own wish.
     paused: Vec<TopicPartition>,
+}
+
+impl Progress {
+    /// Goes back to what is committed, or to the beginning of what came where nothing is. Gives where each partition is to
+    /// be read again.
+    fn rewind(&mut self) -> Offsets {
+        let back = |partition: &TopicPartition| self.committed.get(partition).or(self.first.get(partition)).copied();
+        let targets: Offsets = self.current.keys().filter_map(|p| Some((p.clone(), back(p)?))).collect();
+        self.current.clone_from(&self.committed);
+        targets
+    }
 }
 
 impl SinkRun {
@@ -236,6 +249,7 @@ impl SinkRun {
         progress.ends.retain(|tp, _| !gone.contains(tp));
         progress.current.retain(|tp, _| !gone.contains(tp));
         progress.committed.retain(|tp, _| !gone.contains(tp));
+        progress.first.retain(|tp, _| !gone.contains(tp));
         progress.paused.retain(|tp| !gone.contains(tp));
         context.asked().assignment.retain(|tp| !gone.contains(tp));
         self.task.close(&gone)
@@ -295,13 +309,9 @@ impl SinkRun {
 
     /// Has everything come again that was not committed.
     fn rewind(&mut self, progress: &mut Progress) {
-        for partition in progress.current.keys() {
-            let seek = progress.committed.get(partition).map(|offset| Seek::To(*offset));
-            if let Some(seek) = seek {
-                self.consumer.seek(&(partition.0.to_string(), partition.1), seek);
-            }
+        for (partition, offset) in progress.rewind() {
+            self.consumer.seek(&(partition.0.to_string(), partition.1), Seek::To(offset));
         }
-        progress.current.clone_from(&progress.committed);
     }
 
     /// Stops or starts the flow of records, and does what the task asked for.
@@ -329,6 +339,9 @@ impl SinkRun {
             self.metrics.read.fetch_add(batch.len() as i64, Relaxed);
             for record in batch.iter() {
                 converted.extend(self.convert(&record, &batch.topic)?);
+            }
+            if let Some(first) = batch.iter().next() {
+                progress.first.entry((batch.topic.clone(), batch.partition)).or_insert(first.offset);
             }
             if let Some(last) = batch.iter().last() {
                 progress.ends.insert((batch.topic.clone(), batch.partition), last.offset + 1);
@@ -448,4 +461,22 @@ fn label(topic: &str, partition: i32, offset: i64) -> String {
 
 fn of_client(what: &str, error: &client::Error) -> Error {
     Error::connect(what).caused_by(Error::connect(format!("{}: {error}", error.class())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_committed_comes_again_from_its_beginning() {
+        let at = |pairs: &[(i32, i64)]| pairs.iter().map(|(p, o)| (("t".into(), *p), *o)).collect::<Offsets>();
+        let mut progress = Progress {
+            current: at(&[(0, 10), (1, 20), (2, 5)]),
+            committed: at(&[(0, 7)]),
+            first: at(&[(0, 3), (1, 15), (2, 5)]),
+            ..Progress::default()
+        };
+        assert_eq!(progress.rewind(), at(&[(0, 7), (1, 15), (2, 5)]));
+        assert_eq!(progress.current, at(&[(0, 7)]));
+    }
 }

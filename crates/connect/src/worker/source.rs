@@ -126,7 +126,7 @@ impl SourceRun {
         let batch = self.submitted.begin(count, positions);
         (0..dropped).for_each(|_| batch.done());
         let handle = self.handle.clone();
-        handle.block_on(async {
+        let sent = handle.block_on(async {
             for (record, part) in &ready {
                 if !topics.contains(&record.topic) {
                     self.prepare(&record.topic).await?;
@@ -135,7 +135,9 @@ impl SourceRun {
                 self.send(record, part, &batch).await?;
             }
             Ok(())
-        })
+        });
+        // Nobody waits for what was not sent.
+        sent.inspect_err(|error: &Error| batch.fail(error.clone()))
     }
 
     fn transform(&mut self, record: Record, part: &SourceMap) -> Result<Option<Record>> {
