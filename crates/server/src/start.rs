@@ -161,7 +161,7 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     let mut voting = tokio::task::JoinSet::new();
     accept(&node, &bound, true, &controllers, &mut voting)?;
     let mut accepting = tokio::task::JoinSet::new();
-    let served = serve(&node, &dirs, logs, &mut state, log_dir_ids, clean_epoch, shutdown).await;
+    let served = serve(&node, &dirs, logs, &mut state, log_dir_ids, clean_epoch, shutdown, &boot_id).await;
     let housekeeping = match served {
         Ok(Some(housekeeping)) => {
             accept(&node, &bound, false, &registry, &mut accepting)?;
@@ -215,6 +215,7 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
 }
 
 /// Takes up the cluster's state and, as a broker, registers; then the node serves. `None` when it is to stop before that.
+#[allow(clippy::too_many_arguments)] // what the start has found out
 async fn serve(
     node: &Arc<Node>,
     dirs: &Arc<LogDirs>,
@@ -223,9 +224,13 @@ async fn serve(
     log_dir_ids: Vec<Uuid>,
     clean_epoch: Option<i64>,
     shutdown: Shutdown,
+    boot_id: &str,
 ) -> Result<Option<std::thread::JoinHandle<()>>, Failure> {
     let roles = node.config.roles;
     if !roles.broker {
+        for dir in dirs.iter() {
+            dir.log_dir.loss_is_known(boot_id)?; // it holds the cluster's state alone, and that is synced
+        }
         node.controller.publish().await.map_err(|e| e.name())?;
         spawn_controller_registration(node, chance::uuid());
         let housekeeping = spawn_housekeeping(node)?;
@@ -253,6 +258,9 @@ async fn serve(
         spawn_controller_registration(node, registration.incarnation_id);
     }
     registration::register(node, &registration).await.map_err(|refusal| refusal.to_string())?;
+    for dir in dirs.iter() {
+        dir.log_dir.loss_is_known(boot_id)?;
+    }
     node.opened(logs);
     node.controller.publish().await.map_err(|e| e.name())?;
     dirs.put_aside_unknown();

@@ -125,18 +125,33 @@ impl LogDir {
         Ok(())
     }
 
-    /// From here on the directory is in use: a clean shutdown of before counts no more, and the boot id tells the next
-    /// start a kill from a power cut. Call it after every log was opened, before anything is written.
+    /// From here on the directory is in use: a clean shutdown of before counts no more. Call it after every log was opened,
+    /// before anything is written.
+    ///
+    /// The next start can tell a kill from a power cut by the boot id. After a power cut that is written only with
+    /// [`LogDir::loss_is_known`]: a process that is killed before would otherwise leave a directory that lost records and
+    /// looks as if it had not.
     pub fn begin(&self, boot_id: &str) -> Result<(), Fault> {
-        let boot_path = self.path.join(BOOT_ID_FILE);
-        // Until it is durable, a power cut shows the boot id of before, or none: both say power cut.
-        self.disk.write_atomically(&boot_path, boot_id.trim().as_bytes(), false).context("write", &boot_path)?;
+        if self.shutdown != Shutdown::PowerCut {
+            self.write_boot_id(boot_id)?;
+        }
         let marker = self.path.join(CLEAN_SHUTDOWN_FILE);
         match self.disk.remove_file(&marker) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.context("remove", &marker)?,
         }
         self.sync()
+    }
+
+    /// The cluster knows that this directory may have lost what was not synced.
+    pub fn loss_is_known(&self, boot_id: &str) -> Result<(), Fault> {
+        self.write_boot_id(boot_id)
+    }
+
+    fn write_boot_id(&self, boot_id: &str) -> Result<(), Fault> {
+        let path = self.path.join(BOOT_ID_FILE);
+        // Until it is durable, a power cut shows the boot id of before, or none: both say power cut.
+        self.disk.write_atomically(&path, boot_id.trim().as_bytes(), false).context("write", &path)
     }
 
     /// Leaves the clean-shutdown marker, after every log was closed ([`Log::close`](crate::Log::close)) and the

@@ -46,6 +46,11 @@ fn clean_stop_kill_and_power_cut_are_told_apart() {
     dir.begin(BOOT).unwrap();
     drop(dir);
     let dir = open(&disk, BOOT);
+    assert_eq!(dir.shutdown(), Shutdown::PowerCut, "killed before anybody knew what was lost");
+    dir.begin(BOOT).unwrap();
+    dir.loss_is_known(BOOT).unwrap();
+    drop(dir);
+    let dir = open(&disk, BOOT);
     assert_eq!((dir.shutdown(), dir.clean_shutdown_broker_epoch()), (Shutdown::Killed, None));
     dir.begin(BOOT).unwrap();
     drop(dir);
