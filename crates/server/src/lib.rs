@@ -22,6 +22,7 @@ mod groups;
 mod housekeeping;
 mod internal_topics;
 mod joining;
+mod leader_checks;
 pub mod local_time;
 mod log_config;
 mod log_dirs;

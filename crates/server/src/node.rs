@@ -9,6 +9,7 @@ use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::housekeeping::Housekeeping;
 use crate::internal_topics;
+use crate::leader_checks::LeaderChecks;
 use crate::log_dirs::OpenedLog;
 use crate::logging::loggers::Loggers;
 use crate::metrics::Metrics;
@@ -80,6 +81,7 @@ pub struct Node {
     pub works: Works,
     pub metrics: Metrics,
     pub metadata_log: LogOffsets,
+    pub leader_checks: LeaderChecks,
     pub telemetry: Telemetry,
     pub loggers: Arc<Loggers>,
     limits: ArcSwap<Limits>,
@@ -125,6 +127,7 @@ impl Node {
                 config.listeners.iter().chain(&config.controller_listeners).map(|l| l.name.as_str().into()),
             ),
             metadata_log: LogOffsets::default(),
+            leader_checks: LeaderChecks::default(),
             loggers,
             limits: ArcSwap::from_pointee(limits(&config, &Image::default())),
             limits_turn: Mutex::default(),

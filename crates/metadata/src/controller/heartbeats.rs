@@ -64,11 +64,13 @@ enum Phase {
 }
 
 impl Heartbeats {
-    /// `session_timeout_ms` is `broker.session.timeout.ms`. Every unfenced broker of the image gets a whole session.
+    /// `session_timeout_ms` is `broker.session.timeout.ms`. Every unfenced broker of the image gets half a session to be
+    /// heard by this controller: those that live say so as soon as they know of it, and when the one before it was last
+    /// heard itself is not known.
     pub fn new(image: &Image, session_timeout_ms: i64, now_ms: i64) -> Self {
         let mut heartbeats = Heartbeats { session_timeout_ms, brokers: BTreeMap::new() };
         for broker in image.cluster.brokers().filter(|broker| !broker.fenced) {
-            heartbeats.touch(broker.id, -1, now_ms);
+            heartbeats.touch(broker.id, -1, now_ms - session_timeout_ms / 2);
         }
         for seen in heartbeats.brokers.values_mut() {
             seen.heard = false;

@@ -4,6 +4,8 @@
 //! coordinated here; other kinds are refused for good, so that clients do not ask again and again.
 
 use super::{Close, Cx, Endpoint, Reply, endpoints};
+use crate::leader_checks;
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use wire::ErrorCode;
 use wire::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -49,6 +51,8 @@ async fn find(cx: &Cx<'_>, key_type: i8, key: &str) -> Result<Endpoint, ErrorCod
     if key_type != GROUP {
         return Err(ErrorCode::InvalidRequest);
     }
+    let leader = cx.node.groups.coordinator_of(cx.node, key).await?;
+    leader_checks::settle(cx.node, BTreeSet::from([leader])).await;
     let leader = cx.node.groups.coordinator_of(cx.node, key).await?;
     let at = endpoints(cx.node, &cx.peer.listener).find(|endpoint| endpoint.id == leader);
     at.ok_or(ErrorCode::CoordinatorNotAvailable)

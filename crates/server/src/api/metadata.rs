@@ -5,8 +5,9 @@
 //! `allow_auto_topic_creation`, 5 offline replicas, 7 leader epochs, 9 is flexible, 10 has topic ids, 12 asks by id.
 
 use super::{Close, Cx, Reply, endpoints, operations};
-use crate::{auto_create, internal_topics};
+use crate::{auto_create, internal_topics, leader_checks};
 use ::metadata::image::{Image, Partition, Topic};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use wire::codec::Array;
@@ -30,6 +31,7 @@ pub async fn handle(cx: &Cx<'_>, request: MetadataRequest<'_>, reply: &mut Reply
         };
         auto_create::topics(node, missing).await;
     }
+    leader_checks::settle(node, leaders(&node.image(), &request, cx.version())).await;
     let image = node.image();
     let asked = Asked {
         image: &image,
@@ -72,6 +74,22 @@ pub async fn handle(cx: &Cx<'_>, request: MetadataRequest<'_>, reply: &mut Reply
         },
         ..Default::default()
     })
+}
+
+/// Who leads what is asked for.
+fn leaders(image: &Image, request: &MetadataRequest<'_>, version: i16) -> BTreeSet<i32> {
+    let of = |topic: &Arc<Topic>| topic.partitions.values().map(|partition| partition.leader).collect::<BTreeSet<_>>();
+    match &request.topics {
+        Some(topics) if version > 0 || !topics.is_empty() => topics
+            .iter()
+            .filter_map(|t| match t.name.as_deref() {
+                Some(name) if t.topic_id == Uuid::ZERO => image.topics.by_name(name),
+                _ => image.topics.get(t.topic_id),
+            })
+            .flat_map(of)
+            .collect(),
+        _ => image.cluster.brokers().map(|broker| broker.id).collect(),
+    }
 }
 
 struct Asked<'i> {
