@@ -1,5 +1,7 @@
 //! Steps 2 to 6 of the document, one after the other.
 
+use std::time::{Duration, Instant};
+
 use super::home::{Home, wait};
 
 const KOREAN: &str = "이것은 수류탄이여!\n받아라 수류탄!!!\n전방 100m 적출현 사격 개시\n";
@@ -71,10 +73,13 @@ fn from_zookeeper_to_a_killed_broker_and_back() {
     let words = std::fs::read(format!("/proc/{}/cmdline", home.broker_pid("server1.properties"))).unwrap();
     assert!(String::from_utf8_lossy(&words).contains("config/server1.properties"));
     home.kill_broker("server1.properties");
+    let killed = Instant::now();
     wait("the ISR is without it", || {
         let isr = ids(&describe(&home), "Isr: ");
         isr.len() == 2 && !isr.contains(&"1".to_owned())
     });
+    // The quorum sees the connection end; a tool that asks in that moment must not wait for the dead one either.
+    assert!(killed.elapsed() < Duration::from_millis(2500), "seen after {:?}", killed.elapsed());
     let described = describe(&home);
     assert!(ids(&described, "Replicas: ").contains(&"1".to_owned()) && ids(&described, "Leader: ") != ["1"]);
     let under = home.topics(&["--describe", "--under-replicated-partitions"]).ok();

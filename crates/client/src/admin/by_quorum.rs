@@ -47,8 +47,11 @@ impl Admin {
         properties.insert("bootstrap.servers".into(), addresses.join(","));
         let admin = Admin::open(&properties).await?;
         // A broker hears of the others, and that it serves itself, a moment after the quorum decided it.
-        while admin.brokers().await?.len() < brokers.len() && begun.elapsed() <= BROKERS_PATIENCE {
+        // One that ends meanwhile is not waited for: the quorum is asked again.
+        let mut known = brokers.len();
+        while admin.brokers().await?.len() < known && begun.elapsed() <= BROKERS_PATIENCE {
             sleep(PAUSE).await;
+            known = quorum.brokers_of_controller().await?.len();
         }
         Ok(admin)
     }
