@@ -271,6 +271,9 @@ async fn serve(
     let housekeeping = spawn_housekeeping(node)?;
     node.configure_cleaner();
     Replicas::start(node);
+    if node.config.quorum.servers.len() > 1 || !roles.controller {
+        node.producer_ids.fetch_ahead(node);
+    }
     {
         let (node, registration) = (node.clone(), registration);
         tokio::spawn(async move { registration::live(&node, &registration).await });

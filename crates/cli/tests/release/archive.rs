@@ -15,8 +15,18 @@ fn it_holds_what_a_user_needs_and_its_checksum_is_right() {
     let mut names: Vec<String> =
         fs::read_dir(&r.folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let expected =
-        ["ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "README.md", "bin", "config", "contrib", "docs", "klamm"];
+    let expected = [
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "README.md",
+        "bin",
+        "conf",
+        "config",
+        "contrib",
+        "docs",
+        "klamm",
+    ];
     assert!(names.iter().filter(|name| *name != "logs").eq(expected), "{names:?}");
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bin");
     for script in fs::read_dir(here).unwrap() {
