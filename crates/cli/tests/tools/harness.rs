@@ -25,9 +25,11 @@ impl Done {
     }
 }
 
-/// The tool with these words, not started yet.
+/// The tool with these words, not started yet. It starts by way of `env`, so that Ctrl-C ends it also where the tests run with
+/// SIGINT ignored, as in the background of a shell.
 pub fn command(tool: &str, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_klamm"));
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", env!("CARGO_BIN_EXE_klamm")]);
     command.arg(tool).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
