@@ -117,6 +117,7 @@ fn survive(cluster: &mut Cluster, topic: &str, victims: impl Fn(&Cluster) -> Vec
         }
     });
     cluster.wait_for_full_isr(topic);
+    cluster.wait_for_preferred_leaders(topic);
     verify(cluster, topic, &acknowledged);
 }
 

@@ -53,7 +53,7 @@ impl Node {
              listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners=PLAINTEXT://{address}\n\
              controller.listener.names=CONTROLLER\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              controller.quorum.voters={}\ndefault.replication.factor=3\noffsets.topic.replication.factor=3\n\
-             min.insync.replicas=2\n",
+             min.insync.replicas=2\nleader.imbalance.check.interval.seconds=1\n",
             folder.path().join("data").display(),
             voters.join(",")
         );
@@ -124,15 +124,18 @@ impl Cluster {
         klamm(tool, &all).output().unwrap()
     }
 
-    /// Leader and ISR of each partition.
-    pub fn partitions(&self, topic: &str) -> Vec<(String, Vec<String>)> {
+    /// Leader, ISR and replicas of each partition.
+    pub fn partitions(&self, topic: &str) -> Vec<(String, Vec<String>, Vec<String>)> {
         let described = said(self.tool("kafka-topics", &["--describe", "--topic", topic]));
         let field = |line: &str, name: &str| {
             let rest = line.split_once(&format!("{name}: ")).map(|(_, rest)| rest.to_owned())?;
             rest.split('\t').next().map(str::to_owned)
         };
-        let isr = |text: String| text.split(',').map(|id| id.trim().to_owned()).collect();
-        described.lines().filter_map(|line| Some((field(line, "Leader")?, isr(field(line, "Isr")?)))).collect()
+        let ids = |text: String| text.split(',').map(|id| id.trim().to_owned()).collect();
+        described
+            .lines()
+            .filter_map(|line| Some((field(line, "Leader")?, ids(field(line, "Isr")?), ids(field(line, "Replicas")?))))
+            .collect()
     }
 
     pub fn controller(&self) -> usize {
@@ -144,7 +147,16 @@ impl Cluster {
     }
 
     pub fn wait_for_full_isr(&self, topic: &str) {
-        wait("every replica is in sync", || self.partitions(topic).iter().all(|(_, isr)| isr.len() == 3).then_some(()));
+        wait("every replica is in sync", || {
+            self.partitions(topic).iter().all(|(_, isr, _)| isr.len() == 3).then_some(())
+        });
+    }
+
+    /// Leaderships go back to the first replicas.
+    pub fn wait_for_preferred_leaders(&self, topic: &str) {
+        wait("the preferred replicas lead", || {
+            self.partitions(topic).iter().all(|(leader, _, replicas)| *leader == replicas[0]).then_some(())
+        });
     }
 
     /// What all nodes said, for a failure.

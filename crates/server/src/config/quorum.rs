@@ -55,6 +55,9 @@ pub struct QuorumSettings {
     pub heartbeat_interval: Duration,
     /// `initial.broker.registration.timeout.ms`
     pub registration_timeout: Duration,
+    /// How often the controller gives leaderships back to preferred replicas (`leader.imbalance.check.interval.seconds`); `None`
+    /// where it does not (`auto.leader.rebalance.enable`).
+    pub leader_balance_interval: Option<Duration>,
 }
 
 pub(super) fn settings(r: &Reader<'_>) -> QuorumSettings {
@@ -77,6 +80,10 @@ pub(super) fn settings(r: &Reader<'_>) -> QuorumSettings {
         request_timeout: r.ms("controller.quorum.request.timeout.ms"),
         heartbeat_interval: r.ms("broker.heartbeat.interval.ms"),
         registration_timeout: r.ms("initial.broker.registration.timeout.ms"),
+        leader_balance_interval: r.boolean("auto.leader.rebalance.enable").then(|| {
+            let seconds = u64::try_from(r.whole("leader.imbalance.check.interval.seconds")).unwrap_or(0);
+            Duration::from_secs(seconds.max(1))
+        }),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::chance::random;
 use crate::node::Node;
 use crate::publisher::{Publication, Publisher};
 use crate::registration;
-use metadata::controller::{Command, Reply};
+use metadata::controller::{Command, ElectionType, Reply};
 use metadata::image::Image;
 use metadata::quorum::{
     BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, Known, MetadataNode, NextFetch, Present, SnapshotId,
@@ -175,6 +175,7 @@ pub fn run(thread: MetadataThread) -> MetadataNode {
         generation: 0,
         fetch_not_before: i64::MIN,
         tick_due: i64::MIN,
+        balance_due: i64::MAX,
         stop_by: None,
         inner: thread,
     };
@@ -202,6 +203,8 @@ struct Running {
     generation: u64,
     fetch_not_before: i64,
     tick_due: i64,
+    /// When leaderships are given back to preferred replicas next.
+    balance_due: i64,
     /// The thread was told to stop, and does at this time at the latest.
     stop_by: Option<i64>,
     inner: MetadataThread,
@@ -210,6 +213,11 @@ struct Running {
 impl Running {
     fn now(&self) -> i64 {
         self.started.elapsed().as_millis() as i64
+    }
+
+    fn next_balance(&self, now: i64) -> i64 {
+        let interval = self.inner.node.config.quorum.leader_balance_interval;
+        interval.map_or(i64::MAX, |interval| now + interval.as_millis() as i64)
     }
 
     /// Waits for requests, or for the next time that something is due.
@@ -252,6 +260,14 @@ impl Running {
             if self.inner.metadata.is_active() {
                 commands.push(Command::Tick);
                 replies.push(None);
+                self.balance_due = self.balance_due.min(self.next_balance(now));
+                if self.balance_due <= now {
+                    self.balance_due = self.next_balance(now);
+                    commands.push(Command::ElectLeaders { election: ElectionType::Preferred, partitions: None });
+                    replies.push(None);
+                }
+            } else {
+                self.balance_due = self.next_balance(now);
             }
             self.housekeeping(wall_ms)?;
         }

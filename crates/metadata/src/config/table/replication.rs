@@ -28,9 +28,9 @@ pub(super) const KEYS: &[Key] = &[
     int("num.replica.alter.log.dirs.threads").high()
         .later("the cluster", "Threads that move replicas between directories."),
     boolean("auto.leader.rebalance.enable").default("true").high()
-        .later("the cluster", "Gives leadership back to the preferred replica by itself."),
+        .works("Gives leadership back to the preferred replica by itself."),
     long("leader.imbalance.check.interval.seconds").default("300").at_least(1).high()
-        .later("the cluster", "How often leaders are compared with the preferred replicas."),
+        .works("How often leaders are compared with the preferred replicas."),
     long("unclean.leader.election.interval.ms").default("300000").at_least(1).internal()
         .later("the cluster", "How often partitions without leader are looked at for an unclean election."),
     int("replication.quota.window.num").default("11").at_least(1).low()
