@@ -187,6 +187,14 @@ fn ctrl_c_ends_a_tool_whose_broker_says_nothing() {
     }
 }
 
+/// Waits until `env` has become the tool: before that a signal may be ignored still.
+fn has_begun(child: &mut Child) {
+    let name = format!("/proc/{}/comm", child.id());
+    while child.try_wait().unwrap().is_none() && std::fs::read_to_string(&name).unwrap_or_default() == "env\n" {
+        std::thread::sleep(Duration::from_micros(100));
+    }
+}
+
 #[test]
 fn ctrl_c_at_any_moment_ends_a_tool_and_harms_no_broker() {
     let b = Broker::start();
@@ -203,6 +211,7 @@ fn ctrl_c_at_any_moment_ends_a_tool_and_harms_no_broker() {
         // Moments from before its first line to the middle of its work.
         for ms in [0, 1, 2, 4, 8, 16, 32, 64, 128, 256] {
             let mut child = command(tool, &b.with(words)).stdout(Stdio::null()).spawn().unwrap();
+            has_begun(&mut child);
             std::thread::sleep(Duration::from_millis(ms));
             // It may have ended by itself.
             if child.try_wait().unwrap().is_none() {
