@@ -124,6 +124,13 @@ fn survive(cluster: &mut Cluster, topic: &str, victims: impl Fn(&Cluster) -> Vec
 #[test]
 fn kill_9_loses_nothing_that_was_acknowledged() {
     let mut cluster = Cluster::start();
+    let leader = cluster.controller();
+    for node in &cluster.nodes {
+        let words = ["--bootstrap-controller", &node.controller, "describe", "--status"];
+        let status = said(klamm("kafka-metadata-quorum", &words).output().unwrap());
+        let line = status.lines().find_map(|line| line.strip_prefix("LeaderId:")).unwrap();
+        assert_eq!(line.trim(), leader.to_string(), "any controller answers for the one that leads");
+    }
     survive(&mut cluster, "leader", |cluster| vec![cluster.partitions("leader")[0].0.parse().unwrap()]);
     survive(&mut cluster, "controller", |cluster| vec![cluster.controller()]);
     survive(&mut cluster, "two", |cluster| (1..=3).filter(|id| *id != cluster.controller()).collect());

@@ -15,6 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Node {
     pub id: usize,
     pub address: String,
+    /// Where it listens as a controller.
+    pub controller: String,
     folder: TempDir,
     child: Option<Child>,
 }
@@ -58,7 +60,8 @@ impl Node {
             voters.join(",")
         );
         fs::write(folder.path().join("server.properties"), settings).unwrap();
-        Node { id, address, folder, child: None }
+        let controller = format!("127.0.0.1:{controller}");
+        Node { id, address, controller, folder, child: None }
     }
 
     pub fn folder(&self) -> &Path {

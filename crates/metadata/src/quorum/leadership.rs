@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use wire::Uuid;
+
 use super::messages::ReplicaKey;
 use super::voters::VoterSet;
 
@@ -9,6 +11,8 @@ use super::voters::VoterSet;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     pub replica: ReplicaKey,
+    /// The directory that it said its log is in; zero before it said so. Static voters are known without one.
+    pub told_directory: Uuid,
     /// Everything before is on its disk; -1 before its first fetch in this epoch.
     pub end_offset: i64,
     /// When it fetched last, on the clock of the quorum.
@@ -61,6 +65,7 @@ impl Leadership {
             let replica = ReplicaKey { id: voter.id, directory_id: voter.directory_id };
             self.voters.entry(voter.id).or_insert(Progress {
                 replica,
+                told_directory: Uuid::ZERO,
                 end_offset: -1,
                 last_fetch: None,
                 last_caught_up: None,
@@ -85,12 +90,14 @@ impl Leadership {
                 }
                 self.observers.entry(replica).or_insert(Progress {
                     replica,
+                    told_directory: Uuid::ZERO,
                     end_offset: -1,
                     last_fetch: None,
                     last_caught_up: None,
                 })
             }
         };
+        progress.told_directory = replica.directory_id;
         progress.end_offset = progress.end_offset.max(offset);
         progress.last_fetch = Some(now);
         if offset >= log_end {

@@ -39,9 +39,10 @@ pub fn is_forwarded(key: ApiKey) -> bool {
     )
 }
 
-/// Whether this request has to go to another node.
+/// Whether this request has to go to another node. A controller that does not lead sends on as well what tools ask of it: any
+/// of them will do for `--bootstrap-controller`.
 pub fn goes_elsewhere(cx: &Cx<'_>, key: ApiKey, body: &[u8]) -> bool {
-    is_forwarded(key) && !cx.node.controller.is_here() && !cx.peer.is_controller && !is_of_this_process(cx, key, body)
+    is_forwarded(key) && !cx.node.controller.is_here() && !is_of_this_process(cx, key, body)
 }
 
 fn is_of_this_process(cx: &Cx<'_>, key: ApiKey, body: &[u8]) -> bool {

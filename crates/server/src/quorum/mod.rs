@@ -479,7 +479,7 @@ impl Running {
         let metadata = &self.inner.metadata;
         let quorum = metadata.quorum();
         let state = |progress: &metadata::quorum::Progress| ReplicaState {
-            replica: progress.replica,
+            replica: metadata::quorum::ReplicaKey { directory_id: progress.told_directory, ..progress.replica },
             log_end_offset: progress.end_offset,
             last_fetch_ms: progress.last_fetch.map(|at| now - at),
             last_caught_up_ms: progress.last_caught_up.map(|at| now - at),
