@@ -77,7 +77,7 @@ def test_localhost_is_both_loopback_addresses(started):
 
 
 def test_the_banner_says_where_everything_is(started, release):
-    file = release / "config" / "server.properties"
+    file = release / "config" / "standalone.properties"
     port, said = started(str(file))
     wait_for("the banner is there", lambda: str(port) in said())
     assert f"{release}/data" in said() and str(file) in said(), said()

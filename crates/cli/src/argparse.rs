@@ -246,7 +246,8 @@ pub fn parse(program: &'static Program, args: &[String]) -> Result<Given, Stop> 
                 return Err(Stop::Exit(0));
             }
             "--version" => {
-                say!("{}", tool::VERSION);
+                // Kafka's tools of this kind have no such option, and print nothing where others would read on.
+                complain!("{}", tool::VERSION);
                 return Err(Stop::Exit(0));
             }
             _ => {}

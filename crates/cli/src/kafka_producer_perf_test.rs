@@ -73,7 +73,8 @@ pub fn main(args: &[String]) -> u8 {
         return 0;
     }
     if args.iter().any(|a| a == "--version") {
-        say!("{}", tool::VERSION);
+        // Kafka's has no such option, and prints nothing on standard output.
+        complain!("{}", tool::VERSION);
         return 0;
     }
     let result = plan(args).and_then(|plan| tool::block_on(run(plan)));

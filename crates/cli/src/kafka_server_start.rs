@@ -38,7 +38,7 @@ fn parse(args: &[String]) -> Result<StartArgs, u8> {
             }
             "--help" | "-h" => {
                 say!(
-                    "{USAGE}\n\nWithout a file: a broker on localhost:9092 with everything embedded.\n\nexample:\n  bin/kafka-server-start.sh config/server.properties"
+                    "{USAGE}\n\nWithout a file: a broker on localhost:9092 with everything embedded.\n\nexample:\n  bin/kafka-server-start.sh config/standalone.properties"
                 );
                 return Err(0);
             }

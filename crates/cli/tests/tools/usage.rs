@@ -378,7 +378,8 @@ fn every_tool_has_a_script_a_version_and_an_example() {
             continue;
         }
         let version = run(&tool, &["--version"]);
-        assert_eq!((version.code, version.out.as_str()), (Some(0), expected.as_str()), "{tool}: {version:?}");
+        let said = format!("{}{}", version.out, version.err);
+        assert_eq!((version.code, said.as_str()), (Some(0), expected.as_str()), "{tool}: {version:?}");
         let help = run(&tool, &["--help"]);
         assert!(format!("{}{}", help.out, help.err).to_lowercase().contains("\nexample"), "{tool}: {help:?}");
     }
