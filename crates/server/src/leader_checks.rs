@@ -2,67 +2,155 @@
 //!
 //! A client asks who leads because its connection to the leader has just broken, and it asks within the millisecond: the
 //! controller has not heard of it yet. Told the old leader again, librdkafka would ask no more for a second. So whoever would
-//! be named is asked for first: the listening socket of a process goes with it, before its connections do. Where it is gone,
-//! the answer waits for the new leader.
+//! be named is asked for a sign of life first. The sockets of a process that ends are closed one after the other, the one that
+//! listens perhaps last, so that only an answer proves that it lives: a process none of whose threads is left gives none.
+//!
+//! Where it has ended, the answer waits for the new leader. Where it is silent (frozen, or cut off from here), a client that
+//! was sent there would be stuck until its own timeout: nobody is named then, and the client asks again, until the controller
+//! has had the time to judge. A leader that it keeps is named again, silent or not.
 
+use crate::joining;
 use crate::node::Node;
-use crate::quorum::peers::is_deserted;
+use crate::quorum::convert::Address;
+use crate::quorum::peers::{connect, is_deserted};
+use client::{Connection, Error};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use wire::messages::ApiVersionsRequest;
 
-/// A broker that was there so recently is not looked for again.
-const FRESH: Duration = Duration::from_millis(10);
-/// How long an answer waits for a new leader.
+/// How long an answer waits for the new leader where the old one has ended.
 const PATIENCE: Duration = Duration::from_millis(500);
-const AGAIN: Duration = Duration::from_millis(2);
-/// A process that ends closes its sockets one after the other, the one that listens perhaps last: a second look is taken
-/// after so long.
-const SECOND_LOOK: Duration = Duration::from_millis(2);
+/// A broker that gives no sign of life for so long is silent.
+const SILENCE: Duration = Duration::from_millis(500);
+/// As long has a broker that was absent the last time.
+const SILENCE_AGAIN: Duration = Duration::from_millis(20);
+const AGAIN: Duration = Duration::from_millis(1);
 
-/// When each broker was found to be there last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    There,
+    /// Nobody listens there any more.
+    Ended,
+    Silent,
+}
+
+/// How each broker was found the last time.
 #[derive(Debug, Default)]
-pub struct LeaderChecks(Mutex<HashMap<i32, Instant>>);
+pub struct LeaderChecks(Mutex<HashMap<i32, Arc<Sight>>>);
 
 impl LeaderChecks {
-    fn is_fresh(&self, broker: i32) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(&broker).is_some_and(|at| at.elapsed() < FRESH)
-    }
-
-    fn seen(&self, broker: i32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(broker, Instant::now());
+    fn of(&self, broker: i32) -> Arc<Sight> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(broker).or_default().clone()
     }
 }
 
-/// Waits, where one of these brokers has ended, until the cluster's state has it or the patience is over.
-pub async fn settle(node: &Node, leaders: BTreeSet<i32>) {
-    for leader in leaders {
-        if leader != node.node_id && leader >= 0 && !node.leader_checks.is_fresh(leader) {
-            settle_one(node, leader).await;
+/// One broker, as this node sees it. Whoever comes while somebody looks waits for the next look, which serves all that wait:
+/// what was seen before one asked proves nothing.
+#[derive(Debug, Default)]
+struct Sight {
+    begun: AtomicU64,
+    last: tokio::sync::Mutex<Look>,
+}
+
+#[derive(Debug, Default)]
+struct Look {
+    number: u64,
+    found: Option<Found>,
+    /// Since when it has not been there.
+    absent: Option<Instant>,
+    connection: Option<(Address, Connection)>,
+}
+
+/// The brokers among `leaders` that no answer should name now. Waits for the cluster's state where one of them has ended.
+pub async fn absent(node: &Arc<Node>, leaders: BTreeSet<i32>) -> BTreeSet<i32> {
+    let mut others = leaders.into_iter().filter(|leader| *leader != node.node_id && *leader >= 0);
+    let (first, second) = (others.next(), others.next());
+    let (Some(first), None) = (first, second) else {
+        let mut looks = JoinSet::new();
+        for leader in first.into_iter().chain(second).chain(others) {
+            let node = node.clone();
+            looks.spawn(async move { is_absent(&node, leader).await.then_some(leader) });
         }
-    }
-}
-
-async fn settle_one(node: &Node, leader: i32) {
-    let image = node.image();
-    let Some(broker) = image.cluster.broker(leader).filter(|broker| !broker.fenced) else { return };
-    let Some(endpoint) = broker.endpoint(&node.config.inter_broker_listener).or(broker.endpoints.first()) else {
-        return;
+        return looks.join_all().await.into_iter().flatten().collect();
     };
-    let address = (endpoint.host.clone(), endpoint.port);
-    if !is_deserted(&address).await {
-        tokio::time::sleep(SECOND_LOOK).await;
-        if !is_deserted(&address).await {
-            return node.leader_checks.seen(leader);
-        }
+    BTreeSet::from_iter(is_absent(node, first).await.then_some(first))
+}
+
+async fn is_absent(node: &Node, leader: i32) -> bool {
+    let image = node.image();
+    let Some(broker) = image.cluster.broker(leader).filter(|broker| !broker.fenced) else { return false };
+    let listener = &node.config.inter_broker_listener;
+    let Some(endpoint) = broker.endpoint(listener).or(broker.endpoints.first()) else { return false };
+    let (found, since) = node.leader_checks.of(leader).look(node, &(endpoint.host.clone(), endpoint.port)).await;
+    if found == Found::There || since.elapsed() > node.config.broker_session_timeout {
+        return false;
     }
-    let deadline = Instant::now() + PATIENCE;
     let serves = |node: &Node| {
         let image = node.image();
         image.cluster.broker(leader).is_some_and(|now| !now.fenced && now.epoch == broker.epoch)
     };
-    while serves(node) && Instant::now() < deadline {
-        tokio::time::sleep(AGAIN).await;
+    let until = Instant::now() + PATIENCE;
+    while found == Found::Ended && serves(node) && Instant::now() < until {
+        sleep(AGAIN).await;
+    }
+    serves(node)
+}
+
+impl Sight {
+    /// What a look finds that begins now or later, and since when it is so.
+    async fn look(&self, node: &Node, address: &Address) -> (Found, Instant) {
+        let before = self.begun.load(Ordering::Acquire);
+        let mut last = self.last.lock().await;
+        let found = match last.found {
+            Some(found) if last.number > before => found,
+            _ => {
+                last.number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+                let patience = if last.absent.is_some() { SILENCE_AGAIN } else { SILENCE };
+                let found = timeout(patience, last.sign_of_life(node, address)).await.unwrap_or(Found::Silent);
+                if found == Found::Silent {
+                    last.connection = None;
+                }
+                last.found = Some(found);
+                found
+            }
+        };
+        let now = Instant::now();
+        if found == Found::There {
+            last.absent = None;
+            return (found, now);
+        }
+        (found, *last.absent.get_or_insert(now))
+    }
+}
+
+impl Look {
+    /// Asks for the simplest answer there is, until somebody gives it or nobody listens.
+    async fn sign_of_life(&mut self, node: &Node, address: &Address) -> Found {
+        loop {
+            let connection = match &self.connection {
+                Some((to, connection)) if to == address && connection.is_open() => connection.clone(),
+                _ => match connect(&joining::client_config(&node.config), address).await {
+                    Ok(connection) => {
+                        // To open it took an answer.
+                        self.connection = Some((address.clone(), connection));
+                        return Found::There;
+                    }
+                    Err(_) if is_deserted(address).await => return Found::Ended,
+                    Err(_) => {
+                        sleep(AGAIN).await;
+                        continue;
+                    }
+                },
+            };
+            match connection.call_at(0, &ApiVersionsRequest::default()).await {
+                Err(Error::Disconnected(_) | Error::Timeout(_)) => self.connection = None,
+                // Whatever it says, it says it.
+                _ => return Found::There,
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ mod clock;
 mod cold_reads;
 pub mod config;
 mod controller;
+mod departed;
 mod failed_dirs;
 mod fetch_sessions;
 mod four_letter_words;

@@ -5,6 +5,7 @@ use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
 use crate::config::BrokerConfig;
 use crate::controller::ControllerHandle;
+use crate::departed::Departed;
 use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::housekeeping::Housekeeping;
@@ -32,7 +33,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, error, warn};
 use wire::{ErrorCode, Uuid};
 
@@ -82,6 +83,9 @@ pub struct Node {
     pub metrics: Metrics,
     pub metadata_log: LogOffsets,
     pub leader_checks: LeaderChecks,
+    pub departed: Departed,
+    /// A broker is about to stop, and waits until the others have said how far they know.
+    pub somebody_leaves: Notify,
     pub telemetry: Telemetry,
     pub loggers: Arc<Loggers>,
     limits: ArcSwap<Limits>,
@@ -128,6 +132,8 @@ impl Node {
             ),
             metadata_log: LogOffsets::default(),
             leader_checks: LeaderChecks::default(),
+            departed: Departed::default(),
+            somebody_leaves: Notify::new(),
             loggers,
             limits: ArcSwap::from_pointee(limits(&config, &Image::default())),
             limits_turn: Mutex::default(),
@@ -168,7 +174,15 @@ impl Node {
         }
         self.spread_followers(&image);
         let commands = broker::reconcile(&image, delta, self.node_id);
+        let (before, serves) = (self.image(), |image: &Image, id| image.cluster.broker(id).is_some_and(|b| !b.fenced));
+        for id in &delta.brokers {
+            self.departed.changed(*id, serves(&before, *id), serves(&image, *id));
+        }
         self.carry_out(image.clone(), commands);
+        let leaves = |id: &i32| image.cluster.broker(*id).is_some_and(|broker| broker.in_controlled_shutdown);
+        if delta.brokers.iter().any(leaves) {
+            self.somebody_leaves.notify_one();
+        }
         if delta.configs.iter().any(|resource| {
             *resource == ConfigResource::default_broker() || *resource == ConfigResource::broker(self.node_id)
         }) {

@@ -179,6 +179,8 @@ pub async fn live(node: &Arc<Node>, registration: &Registration) {
         tokio::select! {
             () = sleep(interval) => {}
             changed = news => leader = changed,
+            // It may go once everybody knows that it leads nothing any more.
+            () = node.somebody_leaves.notified() => {}
             _ = &mut stopped => return,
         }
         let answer = tokio::select! {

@@ -98,7 +98,7 @@ struct Bound {
 
 async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) -> Result<Stop, Failure> {
     let (fds, connections_max) = share_descriptors();
-    let bound = bind(&mut config)?;
+    let mut bound = bind(&mut config)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let dirs = lock(&disk, &config, &boot_id)?;
@@ -186,10 +186,12 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     };
     let stop = node.stop_state();
     info!("stopping");
-    accepting.shutdown().await;
+    // Whoever comes until the leaderships are handed over is still told who leads.
     if node.config.roles.broker && node.broker_epoch() >= 0 {
         registration::take_leave(&node).await;
     }
+    accepting.shutdown().await;
+    bound.retain(|bound| bound.is_controller);
     drain(&registry).await;
     node.controller.stop().await;
     node.cleaner.stop();

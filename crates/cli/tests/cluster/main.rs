@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
+mod failover;
 mod nodes;
 
 use std::collections::BTreeMap;

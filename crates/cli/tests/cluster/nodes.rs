@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// A failure ends here, nothing else does.
@@ -44,7 +45,7 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Node {
-    fn new(id: usize, ports: &[(u16, u16)]) -> Node {
+    fn new(id: usize, ports: &[(u16, u16)], more: &str) -> Node {
         let folder = tempfile::Builder::new().prefix("cluster-").tempdir().unwrap();
         let voters: Vec<String> =
             ports.iter().enumerate().map(|(at, (_, port))| format!("{}@127.0.0.1:{port}", at + 1)).collect();
@@ -55,7 +56,7 @@ impl Node {
              listeners=PLAINTEXT://{address},CONTROLLER://127.0.0.1:{controller}\nadvertised.listeners=PLAINTEXT://{address}\n\
              controller.listener.names=CONTROLLER\nlistener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              controller.quorum.voters={}\ndefault.replication.factor=3\noffsets.topic.replication.factor=3\n\
-             min.insync.replicas=2\nleader.imbalance.check.interval.seconds=1\n",
+             min.insync.replicas=2\nleader.imbalance.check.interval.seconds=1\n{more}",
             folder.path().join("data").display(),
             voters.join(",")
         );
@@ -87,6 +88,17 @@ impl Node {
         }
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(self.child.as_ref().unwrap())
+    }
+
+    /// Asks the process to end, and waits until it has.
+    pub fn stop(&mut self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        let status = self.child.take().unwrap().wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
@@ -100,8 +112,13 @@ impl Drop for Node {
 
 impl Cluster {
     pub fn start() -> Cluster {
+        Cluster::start_with("")
+    }
+
+    /// With these lines in every node's file.
+    pub fn start_with(settings: &str) -> Cluster {
         let ports: Vec<(u16, u16)> = (0..3).map(|_| (testkit::free_port(), testkit::free_port())).collect();
-        let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(id, &ports)).collect();
+        let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(id, &ports, settings)).collect();
         let id = said(klamm("kafka-storage", &["random-uuid"]).output().unwrap());
         for node in &mut nodes {
             said(klamm("kafka-storage", &["format", "-t", id.trim(), "-c", &node.file()]).output().unwrap());

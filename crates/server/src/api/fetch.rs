@@ -318,7 +318,7 @@ fn partition_answer<'a>(wanted: &Wanted<'_>, fetched: Fetched, leader: Option<(i
 }
 
 fn node_endpoints(cx: &Cx<'_>) -> Array<'static, NodeEndpoint<'static>> {
-    super::endpoints(cx.node, &cx.peer.listener)
+    super::endpoints(cx.node, &cx.peer.listener).into_iter()
         .map(|b| NodeEndpoint { node_id: b.id, host: b.host.into(), port: b.port, rack: b.rack.map(Into::into) })
         .collect()
 }

@@ -52,10 +52,10 @@ async fn find(cx: &Cx<'_>, key_type: i8, key: &str) -> Result<Endpoint, ErrorCod
         return Err(ErrorCode::InvalidRequest);
     }
     let leader = cx.node.groups.coordinator_of(cx.node, key).await?;
-    leader_checks::settle(cx.node, BTreeSet::from([leader])).await;
+    let absent = leader_checks::absent(cx.node, BTreeSet::from([leader])).await;
     let leader = cx.node.groups.coordinator_of(cx.node, key).await?;
-    let at = endpoints(cx.node, &cx.peer.listener).find(|endpoint| endpoint.id == leader);
-    at.ok_or(ErrorCode::CoordinatorNotAvailable)
+    let at = endpoints(cx.node, &cx.peer.listener).into_iter().find(|endpoint| endpoint.id == leader);
+    at.filter(|at| !absent.contains(&at.id)).ok_or(ErrorCode::CoordinatorNotAvailable)
 }
 
 fn parts(key_type: i8, found: Result<Endpoint, ErrorCode>) -> (ErrorCode, String, Endpoint) {

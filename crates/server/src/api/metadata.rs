@@ -4,7 +4,7 @@
 //! Kafka, which answers UNKNOWN_TOPIC_OR_PARTITION first, the answer waits for it. Versions: 4 brought
 //! `allow_auto_topic_creation`, 5 offline replicas, 7 leader epochs, 9 is flexible, 10 has topic ids, 12 asks by id.
 
-use super::{Close, Cx, Reply, endpoints, operations};
+use super::{Close, Cx, Reply, listed, operations};
 use crate::{auto_create, internal_topics, leader_checks};
 use ::metadata::image::{Image, Partition, Topic};
 use std::collections::BTreeSet;
@@ -31,10 +31,11 @@ pub async fn handle(cx: &Cx<'_>, request: MetadataRequest<'_>, reply: &mut Reply
         };
         auto_create::topics(node, missing).await;
     }
-    leader_checks::settle(node, leaders(&node.image(), &request, cx.version())).await;
+    let absent = leader_checks::absent(node, leaders(&node.image(), &request, cx.version())).await;
     let image = node.image();
     let asked = Asked {
         image: &image,
+        absent: &absent,
         listener: &cx.peer.listener,
         version: cx.version(),
         operations: if request.include_topic_authorized_operations { operations::TOPIC } else { operations::NOT_ASKED },
@@ -55,7 +56,7 @@ pub async fn handle(cx: &Cx<'_>, request: MetadataRequest<'_>, reply: &mut Reply
         _ => image.topics.iter().map(|topic| asked.topic(topic)).collect(),
     };
     reply.send(&MetadataResponse {
-        brokers: endpoints(node, &cx.peer.listener)
+        brokers: listed(node, &cx.peer.listener).into_iter()
             .map(|b| MetadataResponseBroker {
                 node_id: b.id,
                 host: b.host.into(),
@@ -94,6 +95,8 @@ fn leaders(image: &Image, request: &MetadataRequest<'_>, version: i16) -> BTreeS
 
 struct Asked<'i> {
     image: &'i Image,
+    /// Leaders that are not to be named.
+    absent: &'i BTreeSet<i32>,
     listener: &'i str,
     version: i16,
     operations: i32,
@@ -154,7 +157,7 @@ impl<'i> Asked<'i> {
 
     fn partition<'a>(&self, index: i32, partition: &Partition) -> MetadataResponsePartition<'a> {
         let is_alive = |id: i32| self.image.cluster.broker(id).is_some_and(|b| !b.fenced);
-        let leader = self.image.cluster.broker(partition.leader).filter(|b| !b.fenced);
+        let leader = self.image.cluster.broker(partition.leader).filter(|b| !b.fenced && !self.absent.contains(&b.id));
         let error = match leader {
             None => ErrorCode::LeaderNotAvailable,
             Some(leader) if leader.endpoint(self.listener).is_none() && self.version >= 6 => ErrorCode::ListenerNotFound,

@@ -8,6 +8,7 @@ use crate::metrics::Slot;
 use crate::net::connection::Peer;
 use crate::node::Node;
 use ::metadata::controller::{Command, Refusal, Reply as Decided};
+use ::metadata::image::Broker;
 use std::future::Future;
 use std::io;
 use std::ops::RangeInclusive;
@@ -325,21 +326,26 @@ pub fn leader_hint(node: &Node, topic: Uuid, partition: i32, error: ErrorCode) -
     (partition.leader >= 0 && !back_here).then_some((partition.leader, partition.leader_epoch))
 }
 
-/// The active brokers as clients of `listener` reach them.
-pub fn endpoints(node: &Node, listener: &str) -> impl Iterator<Item = Endpoint> {
+/// The brokers that serve, as clients of `listener` reach them.
+pub fn endpoints(node: &Node, listener: &str) -> Vec<Endpoint> {
+    brokers(node, listener, |broker| !broker.fenced)
+}
+
+/// As [`endpoints`], and those that served a moment ago.
+pub fn listed(node: &Node, listener: &str) -> Vec<Endpoint> {
+    let session = node.config.broker_session_timeout;
+    brokers(node, listener, |broker| !broker.fenced || node.departed.is_recent(broker.id, session))
+}
+
+fn brokers(node: &Node, listener: &str, which: impl Fn(&Broker) -> bool) -> Vec<Endpoint> {
     let image = node.image();
-    let brokers: Vec<Endpoint> = image
-        .cluster
-        .brokers()
-        .filter(|broker| !broker.fenced)
-        .filter_map(|broker| Endpoint::of(broker, listener))
-        .collect();
-    brokers.into_iter()
+    let brokers = image.cluster.brokers().filter(|broker| which(broker));
+    brokers.filter_map(|broker| Endpoint::of(broker, listener)).collect()
 }
 
 impl Endpoint {
     /// `None` when the broker does not serve the listener.
-    pub fn of(broker: &::metadata::image::Broker, listener: &str) -> Option<Endpoint> {
+    pub fn of(broker: &Broker, listener: &str) -> Option<Endpoint> {
         let endpoint = broker.endpoint(listener)?;
         Some(Endpoint {
             id: broker.id,

@@ -488,6 +488,7 @@ impl StagedBatch {
 
 fn node_endpoints(node: &Node, listener: &str) -> wire::codec::Array<'static, NodeEndpoint<'static>> {
     super::endpoints(node, listener)
+        .into_iter()
         .map(|b| NodeEndpoint { node_id: b.id, host: b.host.into(), port: b.port, rack: b.rack.map(Into::into) })
         .collect()
 }

@@ -19,6 +19,13 @@ const REST: Duration = Duration::from_millis(50);
 /// Without an answer for this long, the request is sent again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+struct Change {
+    cell: Arc<Cell>,
+    proposal: Proposal,
+    /// The ISR that it is to change.
+    before: Vec<i32>,
+}
+
 /// Partitions with something to propose.
 #[derive(Default)]
 pub struct IsrChanges {
@@ -32,13 +39,16 @@ impl IsrChanges {
         self.wake.notify_one();
     }
 
-    fn take(&self) -> Vec<(Arc<Cell>, Proposal)> {
+    fn take(&self) -> Vec<Change> {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting
             .into_values()
             .filter_map(|cell| {
-                let proposal = cell.lock().proposal()?;
-                Some((cell, proposal))
+                let (proposal, before) = {
+                    let partition = cell.lock();
+                    (partition.proposal()?, partition.isr().to_vec())
+                };
+                Some(Change { cell, proposal, before })
             })
             .collect()
     }
@@ -52,12 +62,12 @@ pub async fn run(node: Arc<Node>) {
             () = node.replicas.isr_changes.wake.notified() => {}
             _ = &mut stopped => return,
         }
-        let proposals = node.replicas.isr_changes.take();
-        if proposals.is_empty() {
+        let changes = node.replicas.isr_changes.take();
+        if changes.is_empty() {
             continue;
         }
         let again = tokio::select! {
-            again = propose(&node, proposals) => again,
+            again = propose(&node, changes) => again,
             _ = &mut stopped => return,
         };
         if !again.is_empty() {
@@ -68,8 +78,8 @@ pub async fn run(node: Arc<Node>) {
 }
 
 /// Asks the controller; the partitions that are to be asked for again.
-async fn propose(node: &Arc<Node>, proposals: Vec<(Arc<Cell>, Proposal)>) -> Vec<Arc<Cell>> {
-    let partitions = proposals.iter().map(|(cell, proposal)| AlterPartition {
+async fn propose(node: &Arc<Node>, changes: Vec<Change>) -> Vec<Arc<Cell>> {
+    let partitions = changes.iter().map(|Change { cell, proposal, .. }| AlterPartition {
         key: key(cell),
         leader_epoch: proposal.leader_epoch,
         partition_epoch: proposal.partition_epoch,
@@ -91,7 +101,7 @@ async fn propose(node: &Arc<Node>, proposals: Vec<(Arc<Cell>, Proposal)>) -> Vec
     };
     let now_ms = node.clock.now_ms();
     let mut again = Vec::new();
-    for (cell, proposal) in proposals {
+    for Change { cell, proposal, before } in changes {
         let result = match &reply {
             Ok(results) => {
                 let found = results.iter().find(|altered| altered.key == key(&cell));
@@ -100,7 +110,7 @@ async fn propose(node: &Arc<Node>, proposals: Vec<(Arc<Cell>, Proposal)>) -> Vec
             }
             Err(code) => Err(*code),
         };
-        tell(node, &cell, &proposal, &result);
+        tell(node, &cell, &before, &proposal, &result);
         if cell.lock().proposal_answered(&proposal, result.as_ref().map_err(|code| *code), now_ms) {
             again.push(cell);
         }
@@ -108,8 +118,8 @@ async fn propose(node: &Arc<Node>, proposals: Vec<(Arc<Cell>, Proposal)>) -> Vec
     again
 }
 
-fn tell(node: &Node, cell: &Cell, proposal: &Proposal, result: &Result<Agreed, ErrorCode>) {
-    let (stats, before) = (&node.replicas.stats, cell.lock().isr().to_vec());
+fn tell(node: &Node, cell: &Cell, before: &[i32], proposal: &Proposal, result: &Result<Agreed, ErrorCode>) {
+    let stats = &node.replicas.stats;
     match result {
         Ok(now) => {
             if now.isr.len() < before.len() {
