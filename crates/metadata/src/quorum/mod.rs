@@ -20,6 +20,8 @@ mod node;
 mod opened;
 mod snapshot;
 mod state;
+#[cfg(test)]
+mod state_tests;
 mod voters;
 
 pub use batches::{Content, data_batches, encode as encode_record, version_of};

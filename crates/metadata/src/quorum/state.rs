@@ -146,6 +146,8 @@ pub struct Quorum {
     /// The leader of this epoch whose process is known to have ended, or who resigned: only it could say otherwise, whatever
     /// others still believe.
     gone: Option<(i32, i32)>,
+    /// The leader of this epoch that this node heard nothing of for too long: that others still believe in it is no news.
+    doubted: Option<(i32, i32)>,
 }
 
 /// What a node begins with.
@@ -189,6 +191,7 @@ impl Quorum {
             lost: 0,
             leader_due: i64::MIN,
             gone: None,
+            doubted: None,
         }
     }
 
@@ -310,7 +313,13 @@ impl Quorum {
                 self.say_farewell(successors)
             }
             Role::Candidate { until, .. } if *until <= now => self.lose(moment),
-            Role::Prospective { until, .. } if *until <= now => self.become_prospective(moment),
+            Role::Prospective { tally, until, .. } if *until <= now => match self.doubted {
+                // The others are content with it.
+                Some((epoch, leader)) if epoch == self.election.epoch && tally.has_lost(&self.voters) => {
+                    self.become_follower(epoch, leader, moment)
+                }
+                _ => self.become_prospective(moment),
+            },
             Role::Prospective { ask_again, .. } | Role::Candidate { ask_again, .. } if *ask_again <= now => {
                 *ask_again = now + 4 * ASK_AGAIN;
                 self.ask_for_votes(moment.end)
@@ -376,6 +385,9 @@ impl Quorum {
         reply: &VoteReply,
         moment: &mut Moment<'_>,
     ) -> Vec<Effect> {
+        if reply.known.leader == Some(from) {
+            self.doubted = None;
+        }
         if reply.known.epoch > self.epoch() || (reply.known.epoch == self.epoch() && reply.known.leader.is_some()) {
             let effects = self.learn(reply.known.epoch, reply.known.leader, moment);
             if !effects.is_empty() || !self.is_asking() {
@@ -425,7 +437,7 @@ impl Quorum {
         {
             return (self.known(ErrorCode::InvalidRequest), Vec::new());
         }
-        self.gone = None;
+        (self.gone, self.doubted) = (None, None);
         let effects = self.learn(request.epoch, Some(request.leader), moment);
         (self.known(ErrorCode::None), effects)
     }
@@ -537,7 +549,8 @@ impl Quorum {
 
     /// Somebody knows of an epoch, and perhaps of its leader.
     fn learn(&mut self, epoch: i32, leader: Option<i32>, moment: &mut Moment<'_>) -> Vec<Effect> {
-        let leader = leader.filter(|id| *id >= 0 && *id != self.me.id && self.gone != Some((epoch, *id)));
+        let is_news = |id: i32| ![self.gone, self.doubted].contains(&Some((epoch, id)));
+        let leader = leader.filter(|id| *id >= 0 && *id != self.me.id && is_news(*id));
         if epoch < self.epoch() {
             return Vec::new();
         }
@@ -567,6 +580,7 @@ impl Quorum {
         let voted = self.election.voted.filter(|_| epoch == self.epoch());
         let election = Election { epoch, leader: Some(leader), voted, voters: self.static_ids() };
         self.role = Role::Follower { leader, until: moment.now + self.timeouts.fetch, fetched: false };
+        self.doubted = None;
         self.lost = 0;
         if election == self.election {
             return Vec::new();
@@ -576,6 +590,9 @@ impl Quorum {
     }
 
     fn become_prospective(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
+        if let Role::Follower { leader, .. } = self.role {
+            self.doubted = Some((self.epoch(), leader));
+        }
         self.role = Role::Prospective {
             tally: self.own_vote(),
             ask_again: moment.now + 4 * ASK_AGAIN,

@@ -6,7 +6,7 @@ use crate::partitions::Cell;
 use metadata::controller::{AlterPartition, Command, Reply};
 use metadata::image::{LeaderRecoveryState, TopicIdPartition};
 use replication::{Agreed, Proposal};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -100,40 +100,49 @@ async fn propose(node: &Arc<Node>, changes: Vec<Change>) -> Vec<Arc<Cell>> {
         Err(_) => Err(ErrorCode::RequestTimedOut),
     };
     let now_ms = node.clock.now_ms();
-    let mut again = Vec::new();
-    for Change { cell, proposal, before } in changes {
+    let (mut again, mut moves) = (Vec::new(), Moves::new());
+    for change in changes {
         let result = match &reply {
             Ok(results) => {
-                let found = results.iter().find(|altered| altered.key == key(&cell));
+                let found = results.iter().find(|altered| altered.key == key(&change.cell));
                 let result = found.map_or(Err(ErrorCode::UnknownServerError), |altered| altered.result.clone());
                 result.map(|partition| broker::agreed(&partition))
             }
             Err(code) => Err(*code),
         };
-        tell(node, &cell, &before, &proposal, &result);
+        count(node, &change, &result, &mut moves);
+        let Change { cell, proposal, .. } = change;
         if cell.lock().proposal_answered(&proposal, result.as_ref().map_err(|code| *code), now_ms) {
             again.push(cell);
         }
     }
+    for ((left, joined), partitions) in moves {
+        info!(partitions, ?left, ?joined, "ISRs changed");
+    }
     again
 }
 
-fn tell(node: &Node, cell: &Cell, before: &[i32], proposal: &Proposal, result: &Result<Agreed, ErrorCode>) {
-    let stats = &node.replicas.stats;
-    match result {
-        Ok(now) => {
-            if now.isr.len() < before.len() {
-                stats.isr_shrinks.fetch_add(1, Ordering::Relaxed);
-            }
-            if now.isr.len() > before.len() {
-                stats.isr_expands.fetch_add(1, Ordering::Relaxed);
-            }
-            info!(topic = %cell.topic, partition = cell.index, ?before, isr = ?now.isr, "the ISR changed");
-        }
+/// Brokers that left ISRs and that joined them, and in how many partitions they did.
+type Moves = BTreeMap<(Vec<i32>, Vec<i32>), usize>;
+
+fn count(node: &Node, change: &Change, result: &Result<Agreed, ErrorCode>, moves: &mut Moves) {
+    let (stats, Change { cell, proposal, before }) = (&node.replicas.stats, change);
+    let now = match result {
+        Ok(now) => &now.isr,
         Err(error) => {
             stats.failed_isr_updates.fetch_add(1, Ordering::Relaxed);
-            debug!(topic = %cell.topic, partition = cell.index, ?before, proposed = ?proposal.isr, error = error.name(),
+            return debug!(topic = %cell.topic, partition = cell.index, ?before, proposed = ?proposal.isr, error = error.name(),
                 "a change of the ISR was not made");
         }
+    };
+    if now.len() < before.len() {
+        stats.isr_shrinks.fetch_add(1, Ordering::Relaxed);
     }
+    if now.len() > before.len() {
+        stats.isr_expands.fetch_add(1, Ordering::Relaxed);
+    }
+    debug!(topic = %cell.topic, partition = cell.index, ?before, isr = ?now, "the ISR changed");
+    let left = before.iter().filter(|id| !now.contains(id)).copied().collect();
+    let joined = now.iter().filter(|id| !before.contains(id)).copied().collect();
+    *moves.entry((left, joined)).or_default() += 1;
 }
