@@ -1,6 +1,6 @@
 //! The log directories of this node, and the logs in them.
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Replication};
 use crate::log_config::{log_config, replica_settings};
 use metadata::config::TopicConfig;
 use metadata::image::{Topic, directory};
@@ -45,7 +45,7 @@ pub struct LogDirs {
     /// Who may be in sync, as the partitions see it.
     pub brokers: Arc<Brokers>,
     node_id: i32,
-    replica_lag_time_max_ms: i64,
+    replication: Replication,
     /// Where partitions were found at the start.
     found: Mutex<HashMap<(String, i32), usize>>,
     /// Logs of topics with the same settings share them.
@@ -102,7 +102,7 @@ impl LogDirs {
             fds,
             brokers: Arc::default(),
             node_id: config.node_id,
-            replica_lag_time_max_ms: config.replication.replica_lag_time_max_ms,
+            replication: config.replication.clone(),
             found: Mutex::new(found),
             configs: Mutex::default(),
         })
@@ -140,7 +140,7 @@ impl LogDirs {
 
     /// What replicas of a topic with these settings are told.
     pub fn replica_settings(&self, topic: &TopicConfig) -> Settings {
-        replica_settings(topic, self.replica_lag_time_max_ms)
+        replica_settings(topic, &self.replication)
     }
 
     /// Opens a partition's log where it is, or makes it in the directory `assigned` (any, when that is none of ours).
