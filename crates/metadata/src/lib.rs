@@ -11,4 +11,5 @@ pub mod config;
 pub mod controller;
 pub mod image;
 pub mod machine;
+pub mod planted;
 pub mod quorum;

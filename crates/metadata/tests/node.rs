@@ -10,7 +10,8 @@ use common::{CLUSTER, chance, create, directory, heartbeat, present, registratio
 use metadata::controller::{Command, Reply, default_bootstrap_records};
 use metadata::image::{Image, MetadataVersion};
 use metadata::quorum::{
-    Format, MetadataNode, MetadataOptions, OpenError, Voter, VoterEndpoint, VoterSet, data_batches, format,
+    FetchRequest, FetchedContent, Format, LogEnd, MetadataNode, MetadataOptions, OpenError, ReplicaKey, Voter,
+    VoterEndpoint, VoterSet, data_batches, format,
 };
 use storage::testing::{Failure, MemDisk, Operation};
 use storage::{Disk, Shutdown};
@@ -231,6 +232,77 @@ fn a_snapshot_replaces_the_log_before_it() {
     let node = open_with(&disk, small());
     assert_eq!(**node.image(), *image);
     assert_eq!(node.quorum().voters().get(1).unwrap().directory_id, directory(1));
+}
+
+/// No CRC covers a batch's base offset. When the power goes, the sector that it is in may be all that is lost.
+#[test]
+fn a_batch_that_lost_its_base_offset_to_a_power_cut_is_a_torn_end() {
+    let disk = formatted();
+    let mut node = open(&disk);
+    prepare(&mut node);
+    let (length, image) = (disk.bytes(Path::new(SEGMENT)).unwrap().len(), node.image().clone());
+    for name in ["a", "b"] {
+        run(&mut node, vec![create(vec![topic(name, 1, 1)])]);
+    }
+    drop(node);
+    disk.edit(Path::new(SEGMENT), |bytes| bytes[length..length + 8].fill(0));
+    let node = open_with(&disk, MetadataOptions { shutdown: Shutdown::PowerCut, ..options() });
+    assert_eq!(names(node.image()), names(&image));
+}
+
+#[test]
+fn a_segment_whose_predecessor_lost_its_end_to_a_power_cut_is_not_there() {
+    let small = || MetadataOptions { segment_bytes: 2_000, ..options() };
+    let disk = formatted();
+    let mut node = open_with(&disk, small());
+    prepare(&mut node);
+    let (mut names_before, mut end) = (names(node.image()), 0);
+    for n in 0.. {
+        let length = disk.bytes(Path::new(SEGMENT)).unwrap().len();
+        if length == end {
+            break; // this one went to the next segment
+        }
+        (names_before, end) = (names(node.image()), length);
+        run(&mut node, vec![create(vec![topic(&format!("t{n:02}"), 1, 1)])]);
+    }
+    names_before.pop();
+    drop(node);
+    disk.edit(Path::new(SEGMENT), |bytes| bytes.truncate(end - 10));
+    let copy = copy(&disk);
+    let killed = MetadataNode::open(copy.arc(), MetadataOptions { shutdown: Shutdown::Killed, ..small() });
+    assert!(start(killed.unwrap()).is_err(), "no power was cut: it was there once");
+    let node = open_with(&disk, MetadataOptions { shutdown: Shutdown::PowerCut, ..small() });
+    assert_eq!(names(node.image()), names_before);
+}
+
+#[test]
+fn a_leader_whose_log_begins_earlier_again_after_a_crash_still_knows_where_epochs_ended() {
+    let small = || MetadataOptions { snapshots_kept: 1, shutdown: Shutdown::Killed, ..options() };
+    let disk = formatted();
+    let mut node = open_with(&disk, small());
+    prepare(&mut node);
+    let first_epoch_ends = node.end_offset();
+    drop(node);
+    let mut node = open_with(&disk, small());
+    run(&mut node, vec![create(vec![topic("second", 1, 1)])]);
+    let id = node.snapshot_now(1_000).unwrap().run().unwrap();
+    node.snapshot_written(id, 1_000).unwrap();
+    assert_eq!((node.log().start_offset(), id.epoch), (id.end_offset, 2));
+    drop(node);
+    let mut node = open_with(&disk, small());
+    assert_eq!(node.log().start_offset(), 0);
+    // A replica that went on in the first epoch, where nobody followed it.
+    let request = FetchRequest {
+        replica: ReplicaKey { id: 9, directory_id: directory(9) },
+        current_epoch: node.epoch(),
+        offset: first_epoch_ends + 1,
+        last_epoch: 1,
+        high_watermark: 0,
+        max_bytes: 1,
+    };
+    let answer = node.fetch(&request, &mut present(&mut chance(1))).unwrap().unwrap();
+    let end = LogEnd { epoch: 1, offset: first_epoch_ends };
+    assert_eq!(answer.content, FetchedContent::Diverging(end));
 }
 
 #[test]

@@ -9,7 +9,6 @@
 
 mod api;
 mod auto_create;
-mod broker_ids;
 mod chance;
 mod cleaner;
 mod clock;

@@ -237,6 +237,23 @@ fn leader_epochs_are_gathered_from_the_log_when_their_file_is_unreadable() {
     }
 }
 
+/// A follower that asks where an old epoch ended must not hear where the log began before the crash.
+#[test]
+fn leader_epochs_reach_back_to_a_start_that_went_back_in_a_crash() {
+    let disk = MemDisk::new();
+    let (mut log, _) = on(&disk, one_segment(), Shutdown::Clean, 0);
+    for n in 0..100 {
+        append_one(&mut log, batch(&[NOW], 40), n / 30).unwrap();
+    }
+    let epochs = log.epochs().to_vec();
+    log.delete_records(70, NOW).unwrap();
+    assert_eq!(log.epoch_end_offset(0), (0, 70));
+    drop(log);
+    let (log, recovery) = on(&disk, one_segment(), Shutdown::Killed, 0);
+    assert_eq!((log.log_start_offset(), recovery.rebuilt_epochs), (0, true));
+    assert_eq!((log.epochs(), log.epoch_end_offset(0)), (&*epochs, (0, 30)));
+}
+
 #[test]
 fn producers_are_known_after_every_kind_of_restart() {
     for shutdown in [Shutdown::Clean, Shutdown::Killed, Shutdown::PowerCut] {

@@ -187,7 +187,7 @@ impl World {
 
     fn new(plan: Plan, talks: bool) -> World {
         let file = [("min.insync.replicas".to_owned(), plan.min_isr.to_string())];
-        let settings = NodeSettings { node_id: 100, file: file.into() };
+        let settings = NodeSettings { node_id: 100, file: file.into(), ..NodeSettings::default() };
         let controller = Controller::new(CLUSTER, settings, SESSION_MS, Image::default(), 0, 0);
         let mut world = World {
             plan,

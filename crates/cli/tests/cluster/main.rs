@@ -5,7 +5,6 @@
 
 mod failover;
 mod nodes;
-mod racks;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

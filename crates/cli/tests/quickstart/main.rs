@@ -4,6 +4,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod home;
-mod ids;
 mod steps;
 mod zookeeper;

@@ -11,6 +11,7 @@ use crate::config::table;
 use crate::config::value::Value;
 use crate::config::{client_metrics, group, topic};
 use crate::image::{ConfigResource, Image, ResourceKind, Settings};
+use crate::planted::Bug;
 
 /// The settings of the node that runs the controller.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct NodeSettings {
     pub node_id: i32,
     /// The properties file with its overrides.
     pub file: BTreeMap<String, String>,
+    /// What tests plant in the quorum and the controller.
+    pub bug: Bug,
 }
 
 impl NodeSettings {

@@ -116,9 +116,9 @@ pub fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Election>> {
     Election::from_json(&text).map(Some).map_err(invalid)
 }
 
-/// Replaces the file; durable on return.
-pub fn write(disk: &dyn Disk, dir: &Path, election: &Election, version: KRaftVersion) -> io::Result<()> {
-    disk.write_atomically(&dir.join(FILE_NAME), election.to_json(version).as_bytes(), true)
+/// Replaces the file; with `sync` it is durable on return.
+pub fn write(disk: &dyn Disk, dir: &Path, election: &Election, version: KRaftVersion, sync: bool) -> io::Result<()> {
+    disk.write_atomically(&dir.join(FILE_NAME), election.to_json(version).as_bytes(), sync)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::snapshot::decode_snapshot;
 use super::voters::QuorumRecords;
 use crate::image::{Delta, Image};
 use crate::machine::Committed;
+use crate::planted::Bug;
 
 /// As much of the log is applied in one go, in bytes.
 const APPLY_BYTES: u32 = 1 << 20;
@@ -25,6 +26,16 @@ const SNAPSHOT_BYTES_MAX: u64 = 8 << 30;
 pub enum NextFetch {
     Records(FetchRequest),
     Snapshot(SnapshotRequest),
+}
+
+impl NextFetch {
+    /// The epoch that the sender is in.
+    pub fn epoch(&self) -> i32 {
+        match self {
+            NextFetch::Records(request) => request.current_epoch,
+            NextFetch::Snapshot(request) => request.current_epoch,
+        }
+    }
 }
 
 impl MetadataNode {
@@ -60,23 +71,40 @@ impl MetadataNode {
         answer: &Fetched,
         present: &mut Present<'_>,
     ) -> Result<(), Fault> {
+        if from == FetchFrom::Anybody && answer.known.error == ErrorCode::None {
+            self.quorum.leader_found();
+        }
         self.heard(&answer.known, present)?;
+        // The leader itself says that it leads no more: it has come back from a crash, for example.
+        if let FetchFrom::Leader(id) = from
+            && answer.known.error == ErrorCode::NotLeaderOrFollower
+            && answer.known.leader.is_none()
+            && answer.known.epoch == asked.current_epoch
+        {
+            return self.leader_ended(id, asked.current_epoch, present);
+        }
         let is_current = matches!(from, FetchFrom::Leader(id) if self.quorum.fetch_from() == Some(FetchFrom::Leader(id)))
             && answer.known.epoch == self.epoch()
             && asked.current_epoch == self.epoch()
-            && asked.offset == self.log.end_offset();
-        if answer.known.error != ErrorCode::None || !is_current {
+            && (asked.offset, asked.last_epoch) == (self.log.end_offset(), self.log.last_epoch());
+        if answer.known.error != ErrorCode::None || !(is_current || self.has(Bug::TakeStaleAnswer)) {
             return Ok(());
         }
         // Only of a log that agrees with the leader's is what the leader committed a part.
         let mut agreed = self.quorum.high_watermark();
+        if self.has(Bug::TrustDivergingLeader) {
+            agreed = answer.high_watermark;
+        }
         match &answer.content {
             FetchedContent::Records(bytes) => {
                 self.append_from_leader(bytes, present)?;
                 agreed = answer.high_watermark;
             }
             FetchedContent::Diverging(end) => {
-                let cut = self.log.cut_for(*end);
+                let cut = match self.has(Bug::TruncateToHighWatermark) {
+                    true => self.quorum.high_watermark(),
+                    false => self.log.cut_for(*end),
+                };
                 if cut < self.quorum.high_watermark() {
                     let text = format!(
                         "the leader of epoch {} has another log from offset {cut} on, and everything before {} is committed here",
@@ -186,7 +214,7 @@ impl MetadataNode {
         if records != *self.quorum.records() {
             self.quorum.follow_records(records, present.steady_ms);
         }
-        if let Some(request) = self.log.sync_request() {
+        if let Some(request) = self.sync_request() {
             request.run()?;
             self.log.synced(request.offset());
         }

@@ -6,6 +6,7 @@ use wire::Uuid;
 
 use super::messages::ReplicaKey;
 use super::voters::VoterSet;
+use crate::planted::{self, Bug};
 
 /// How far a replica of the metadata log is, as its fetches say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,12 +107,15 @@ impl Leadership {
     }
 
     /// Up to where a majority has the log on its disks; `None` while nothing of this epoch is.
-    pub fn committed(&self, voters: &VoterSet) -> Option<i64> {
+    pub fn committed(&self, voters: &VoterSet, bug: Bug) -> Option<i64> {
         let own = voters.get(self.me).map(|_| self.synced);
         let mut ends: Vec<i64> = self.voters.values().map(|voter| voter.end_offset).chain(own).collect();
+        if planted::is(bug, Bug::CountObservers) {
+            ends.extend(self.observers.values().map(|observer| observer.end_offset));
+        }
         ends.sort_unstable_by(|a, b| b.cmp(a));
         let committed = *ends.get(voters.majority().checked_sub(1)?)?;
-        (committed > self.start_offset).then_some(committed)
+        (committed > self.start_offset || planted::is(bug, Bug::CommitEarlierEpoch)).then_some(committed)
     }
 
     /// Whether a majority, the leader among it, was heard within `period` ms. Who was not heard yet counts from the

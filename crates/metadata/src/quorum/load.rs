@@ -109,6 +109,11 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Loaded, OpenError> {
         if next.is_some_and(|next| next <= loaded.end_offset) {
             continue;
         }
+        if *base_offset > loaded.end_offset && index > 0 && next.is_none() {
+            // The end of the segment before was never synced, nor was this one. Whether the power was cut in fact, and not
+            // a file lost, is looked at when the log is opened.
+            break;
+        }
         if *base_offset > loaded.end_offset {
             let reason = format!(
                 "it begins at offset {base_offset}, and nothing is known of the records from {} on",
@@ -117,7 +122,7 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Loaded, OpenError> {
             return Err(refused(path, &reason));
         }
         let bytes = disk.read(path, SEGMENT_BYTES_MAX).map_err(fault("read a segment in"))?;
-        loaded.apply_segment(&bytes).map_err(|reason| refused(path, &reason))?;
+        loaded.apply_segment(*base_offset, &bytes).map_err(|reason| refused(path, &reason))?;
     }
     match loaded.image.features.unsupported() {
         Some(reason) => Err(refused(dir, &reason)),
@@ -160,15 +165,18 @@ impl Loaded {
         Ok(())
     }
 
-    fn apply_segment(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn apply_segment(&mut self, base_offset: i64, bytes: &[u8]) -> Result<(), String> {
         let mut delta = Delta::default();
+        let mut next = base_offset;
         for batch in batches(bytes) {
             let batch = match batch {
-                Ok(batch) if batch.is_crc_valid() => batch,
+                // No CRC covers the base offset: it may be all that is missing.
+                Ok(batch) if batch.is_crc_valid() && batch.base_offset() >= next => batch,
                 // The rest was never written whole. Damage within the log is found when it is opened.
                 Ok(_) | Err(BatchError::Truncated { .. }) => return Ok(()),
                 Err(_) => return Ok(()),
             };
+            next = batch.next_offset();
             if batch.last_offset() < self.end_offset {
                 continue;
             }

@@ -149,9 +149,9 @@ impl MetadataLog {
         self.bytes_after_snapshot
     }
 
-    /// Makes an election durable.
-    pub fn persist(&mut self, election: &Election, version: KRaftVersion) -> Result<(), Fault> {
-        election::write(&*self.disk, &self.dir, election, version)
+    /// Writes an election down; with `sync` it is durable on return.
+    pub fn persist(&mut self, election: &Election, version: KRaftVersion, sync: bool) -> Result<(), Fault> {
+        election::write(&*self.disk, &self.dir, election, version, sync)
             .map_err(|error| Fault::new("write quorum-state in", &self.dir, &error))
     }
 

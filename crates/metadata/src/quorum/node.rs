@@ -30,6 +30,7 @@ use super::voters::QuorumRecords;
 use crate::controller::{Command, Context, Controller, Random, Reply, activation_records};
 use crate::image::{Delta, Image};
 use crate::machine::Committed;
+use crate::planted::{self, Bug};
 
 /// A fetch asks for as much at most, in bytes.
 pub(super) const FETCH_BYTES: u32 = 8 << 20;
@@ -202,9 +203,10 @@ impl MetadataNode {
         self.carry_out(effects, present)
     }
 
-    /// The leader's process has ended, as its system said: nobody listens any more where it did.
-    pub fn leader_ended(&mut self, leader: i32, present: &mut Present<'_>) -> Result<(), Fault> {
-        self.quorum.leader_ended(leader, &mut moment(&self.log, present));
+    /// The process of `leader`, which led `epoch` when it was asked, has ended, as its system said: nobody listens any more
+    /// where it did.
+    pub fn leader_ended(&mut self, leader: i32, epoch: i32, present: &mut Present<'_>) -> Result<(), Fault> {
+        self.quorum.leader_ended(leader, epoch, &mut moment(&self.log, present));
         self.tick(present)
     }
 
@@ -216,9 +218,11 @@ impl MetadataNode {
         }
         let none = self.quorum.known(ErrorCode::None);
         match self.log.compare(request.offset, request.last_epoch) {
-            Comparison::Diverging(end) => return Ok(Some(self.fetched(none, FetchedContent::Diverging(end)))),
+            Comparison::Diverging(end) if !self.has(Bug::IgnoreDivergence) => {
+                return Ok(Some(self.fetched(none, FetchedContent::Diverging(end))));
+            }
             Comparison::Snapshot(id) => return Ok(Some(self.fetched(none, FetchedContent::Snapshot(id)))),
-            Comparison::Same => {}
+            Comparison::Same | Comparison::Diverging(_) => {}
         }
         if self.quorum.fetched(request.replica, request.offset, &moment(&self.log, present)) {
             self.settle(present)?;
@@ -290,7 +294,8 @@ impl MetadataNode {
 
     /// What must be synced before what was appended counts; `None` when nothing is.
     pub fn sync_request(&mut self) -> Option<SyncRequest> {
-        self.log.sync_request()
+        let is_needed = self.quorum.is_leader() || !self.has(Bug::FetchBeforeSync);
+        self.log.sync_request().filter(|_| is_needed)
     }
 
     /// Everything below `offset` is on the disk.
@@ -302,7 +307,7 @@ impl MetadataNode {
 
     /// Syncs here and now.
     pub fn sync(&mut self, present: &mut Present<'_>) -> Result<(), Fault> {
-        if let Some(request) = self.log.sync_request() {
+        if let Some(request) = self.sync_request() {
             request.run()?;
         }
         self.synced(self.log.end_offset(), present)
@@ -311,7 +316,10 @@ impl MetadataNode {
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>, present: &mut Present<'_>) -> Result<(), Fault> {
         for effect in effects {
             match effect {
-                Effect::Persist(election) => self.log.persist(&election, self.quorum.kraft_version())?,
+                Effect::Persist(election) => {
+                    let sync = !self.has(Bug::VoteBeforeSync);
+                    self.log.persist(&election, self.quorum.kraft_version(), sync)?;
+                }
                 Effect::AppendControl { epoch, records } => {
                     self.log.append_control(&records, epoch, present.wall_ms)?;
                 }
@@ -332,7 +340,10 @@ impl MetadataNode {
         if !matches!(self.quorum.fetch_from(), Some(FetchFrom::Leader(_))) {
             self.download = None;
         }
-        let committed = self.quorum.high_watermark();
+        let committed = match self.has(Bug::ApplyUncommitted) && !self.is_active() {
+            true => self.log.end_offset(),
+            false => self.quorum.high_watermark(),
+        };
         match &mut self.state {
             State::Active(controller) => self.output.committed.extend(controller.committed(committed)),
             State::Standby(_) => self.apply(committed)?,
@@ -366,6 +377,11 @@ impl MetadataNode {
         self.log.append(&records, version, self.quorum.epoch(), present.wall_ms)
     }
 
+    /// Whether a test planted this.
+    pub(super) fn has(&self, bug: Bug) -> bool {
+        planted::is(self.options.settings.bug, bug)
+    }
+
     pub(super) fn fault(&self, action: &'static str, reason: String) -> Fault {
         Fault::new(action, self.log.dir(), &std::io::Error::new(std::io::ErrorKind::InvalidData, reason))
     }
@@ -390,6 +406,7 @@ impl MetadataNode {
     pub fn snapshot_now(&mut self, now_ms: i64) -> Option<SnapshotJob> {
         let image = self.image().clone();
         let end_offset = match &self.state {
+            State::Active(_) if self.has(Bug::SnapshotBeyondCommitted) => self.log.end_offset(),
             State::Active(_) => self.quorum.high_watermark(),
             State::Standby(standby) => standby.next,
         };
@@ -415,6 +432,7 @@ impl MetadataNode {
             quorum,
             last_timestamp_ms: self.log.last_timestamp_ms(),
             now_ms,
+            bug: self.options.settings.bug,
         })
     }
 

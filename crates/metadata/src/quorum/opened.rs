@@ -130,6 +130,7 @@ impl Opened {
             voters_not_in_log: loaded.voters_not_in_log,
             election: loaded.election,
             committed: snapshot_end,
+            bug: options.settings.bug,
         };
         let mut moment = Moment { now: present.steady_ms, end: log.end(), random: &mut *present.random };
         let mut quorum = Quorum::new(beginning, &mut moment);

@@ -14,6 +14,7 @@ use wire::records::batches;
 use super::batches::{BatchWriter, Content, encode, visit};
 use super::voters::QuorumRecords;
 use crate::image::{Image, MetadataVersion};
+use crate::planted::{self, Bug};
 
 /// The records of a new cluster, in the directory of each log dir.
 pub const BOOTSTRAP_FILE: &str = "bootstrap.checkpoint";
@@ -243,6 +244,7 @@ pub struct SnapshotJob {
     pub(super) quorum: QuorumRecords,
     pub(super) last_timestamp_ms: i64,
     pub(super) now_ms: i64,
+    pub(super) bug: Bug,
 }
 
 impl SnapshotJob {
@@ -263,7 +265,10 @@ impl SnapshotJob {
             self.last_timestamp_ms,
             self.now_ms,
         );
-        write(&*self.disk, &self.dir, self.id, &bytes)?;
+        match planted::is(self.bug, Bug::SnapshotBeforeSync) {
+            true => self.disk.write_atomically(&self.dir.join(self.id.file_name()), &bytes, false)?,
+            false => write(&*self.disk, &self.dir, self.id, &bytes)?,
+        }
         Ok(self.id)
     }
 }

@@ -25,6 +25,7 @@ use super::leadership::Leadership;
 use super::messages::{BeginEpoch, EndEpoch, FetchFrom, Known, LogEnd, Outgoing, ReplicaKey, VoteReply, VoteRequest};
 use super::voters::{KRaftVersion, QuorumRecords, VoterSet};
 use crate::controller::Random;
+use crate::planted::{self, Bug};
 
 /// Something that must happen outside, in the order given.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,6 +149,7 @@ pub struct Quorum {
     gone: Option<(i32, i32)>,
     /// The leader of this epoch that this node heard nothing of for too long: that others still believe in it is no news.
     doubted: Option<(i32, i32)>,
+    bug: Bug,
 }
 
 /// What a node begins with.
@@ -162,6 +164,7 @@ pub struct Beginning {
     pub election: Option<Election>,
     /// What is known to be committed: the end of the last snapshot.
     pub committed: i64,
+    pub bug: Bug,
 }
 
 impl Quorum {
@@ -192,6 +195,7 @@ impl Quorum {
             leader_due: i64::MIN,
             gone: None,
             doubted: None,
+            bug: beginning.bug,
         }
     }
 
@@ -258,7 +262,9 @@ impl Quorum {
 
     /// Whether this epoch's leader may decide: everything that came before is committed.
     pub fn may_decide(&self) -> bool {
-        self.leadership().is_some_and(|leadership| self.high_watermark > leadership.start_offset)
+        self.leadership().is_some_and(|leadership| {
+            self.high_watermark > leadership.start_offset || planted::is(self.bug, Bug::DecideBeforeCommitted)
+        })
     }
 
     pub fn known(&self, error: ErrorCode) -> Known {
@@ -302,6 +308,11 @@ impl Quorum {
         let now = moment.now;
         let is_voter = self.is_voter();
         match &mut self.role {
+            Role::Resigned { until, say_again: i64::MAX, .. }
+                if *until <= now && planted::is(self.bug, Bug::LeadAgain) =>
+            {
+                self.become_leader(self.epoch(), self.election.voted, moment)
+            }
             Role::Unattached { until } if *until <= now && is_voter => self.become_prospective(moment),
             Role::Follower { until, .. } | Role::Resigned { until, .. } if *until <= now => match is_voter {
                 true => self.become_prospective(moment),
@@ -326,7 +337,8 @@ impl Quorum {
             }
             Role::Leader(leadership) if self.voters.len() > 1 && self.leader_due <= now => {
                 self.leader_due = now + (self.timeouts.fetch / 8).max(1);
-                if !leadership.has_majority(&self.voters, now, self.timeouts.fetch * 3 / 2) {
+                let is_heard = leadership.has_majority(&self.voters, now, self.timeouts.fetch * 3 / 2);
+                if !is_heard && !planted::is(self.bug, Bug::NeverResign) {
                     return self.resign(moment);
                 }
                 let (epoch, leader) = (self.election.epoch, self.me.id);
@@ -354,7 +366,12 @@ impl Quorum {
         if request.epoch > self.epoch() {
             effects = self.become_unattached(request.epoch, moment);
         }
-        let is_up_to_date = request.end >= moment.end;
+        if planted::is(self.bug, Bug::AnyVoteRequestCalms)
+            && let Role::Unattached { until } | Role::Follower { until, .. } = &mut self.role
+        {
+            *until = moment.later(self.timeouts.election, self.timeouts.election);
+        }
+        let is_up_to_date = request.end >= moment.end || planted::is(self.bug, Bug::VoteForShorterLog);
         let granted = is_up_to_date
             && match &self.role {
                 Role::Leader(_) => false,
@@ -362,10 +379,10 @@ impl Quorum {
                     Role::Follower { fetched, .. } => !fetched,
                     _ => true,
                 },
-                Role::Unattached { .. } | Role::Prospective { .. } => self
-                    .election
-                    .voted
-                    .is_none_or(|(id, directory_id)| request.candidate.fits(ReplicaKey { id, directory_id })),
+                Role::Unattached { .. } | Role::Prospective { .. } => {
+                    let fits = |(id, directory_id)| request.candidate.fits(ReplicaKey { id, directory_id });
+                    self.election.voted.is_none_or(fits) || planted::is(self.bug, Bug::VoteTwice)
+                }
                 Role::Follower { .. } | Role::Candidate { .. } | Role::Resigned { .. } => false,
             };
         if granted && !request.pre_vote && self.election.voted.is_none() {
@@ -394,7 +411,8 @@ impl Quorum {
                 return effects;
             }
         }
-        if asked.epoch != self.epoch() || self.voters.get(from).is_none() {
+        let is_old = asked.epoch != self.epoch() && !planted::is(self.bug, Bug::CountOldVotes);
+        if is_old || self.voters.get(from).is_none() {
             return Vec::new();
         }
         let tally = match &mut self.role {
@@ -464,11 +482,19 @@ impl Quorum {
         self.learn(known.epoch, known.leader, moment)
     }
 
-    /// The process of the leader is known to have ended.
-    pub fn leader_ended(&mut self, leader: i32, moment: &mut Moment<'_>) {
+    /// The process that led this epoch is known to have ended.
+    pub fn leader_ended(&mut self, leader: i32, epoch: i32, moment: &mut Moment<'_>) {
+        if epoch != self.epoch() {
+            return; // it may lead again
+        }
         let others = self.voters.iter().filter(|voter| voter.id != leader);
         let rank = others.take_while(|voter| voter.id != self.me.id).count();
         self.leader_is_gone(leader, rank, moment);
+    }
+
+    /// The leader itself was found, whatever was said of it.
+    pub fn leader_found(&mut self) {
+        self.gone = None;
     }
 
     fn leader_is_gone(&mut self, gone: i32, rank: usize, moment: &mut Moment<'_>) {
@@ -496,6 +522,9 @@ impl Quorum {
     pub fn fetched(&mut self, replica: ReplicaKey, offset: i64, moment: &Moment<'_>) -> bool {
         let Role::Leader(leadership) = &mut self.role else { return false };
         leadership.fetched(replica, offset, moment.end.offset, moment.now);
+        if planted::is(self.bug, Bug::CountUnsyncedLeader) {
+            leadership.synced(moment.end.offset);
+        }
         self.advance()
     }
 
@@ -508,7 +537,8 @@ impl Quorum {
 
     fn advance(&mut self) -> bool {
         let Role::Leader(leadership) = &self.role else { return false };
-        let committed = leadership.committed(&self.voters).filter(|committed| *committed > self.high_watermark);
+        let committed =
+            leadership.committed(&self.voters, self.bug).filter(|committed| *committed > self.high_watermark);
         self.high_watermark = committed.unwrap_or(self.high_watermark);
         committed.is_some()
     }
@@ -577,7 +607,8 @@ impl Quorum {
     }
 
     fn become_follower(&mut self, epoch: i32, leader: i32, moment: &mut Moment<'_>) -> Vec<Effect> {
-        let voted = self.election.voted.filter(|_| epoch == self.epoch());
+        let forgets = epoch != self.epoch() || planted::is(self.bug, Bug::ForgetVote);
+        let voted = self.election.voted.filter(|_| !forgets);
         let election = Election { epoch, leader: Some(leader), voted, voters: self.static_ids() };
         self.role = Role::Follower { leader, until: moment.now + self.timeouts.fetch, fetched: false };
         self.doubted = None;
@@ -590,7 +621,9 @@ impl Quorum {
     }
 
     fn become_prospective(&mut self, moment: &mut Moment<'_>) -> Vec<Effect> {
-        if let Role::Follower { leader, .. } = self.role {
+        if let Role::Follower { leader, .. } = self.role
+            && !planted::is(self.bug, Bug::BelieveHearsay)
+        {
             self.doubted = Some((self.epoch(), leader));
         }
         self.role = Role::Prospective {
@@ -598,7 +631,7 @@ impl Quorum {
             ask_again: moment.now + 4 * ASK_AGAIN,
             until: moment.later(self.timeouts.election / 2, self.timeouts.election / 2),
         };
-        if self.voters.len() == 1 {
+        if self.voters.len() == 1 || planted::is(self.bug, Bug::SkipPreVote) {
             return self.become_candidate(moment);
         }
         self.ask_for_votes(moment.end)

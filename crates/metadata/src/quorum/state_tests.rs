@@ -7,6 +7,7 @@ use wire::ErrorCode;
 use super::messages::{Known, LogEnd, Outgoing, ReplicaKey, VoteReply, VoteRequest};
 use super::state::{Beginning, Effect, Moment, Quorum, Timeouts};
 use super::voters::{QuorumRecords, Voter, VoterSet};
+use crate::planted::Bug;
 
 const END: LogEnd = LogEnd { epoch: 3, offset: 100 };
 
@@ -20,6 +21,7 @@ fn voter(id: i32) -> Quorum {
         voters_not_in_log: false,
         election: None,
         committed: 0,
+        bug: Bug::None,
     };
     Quorum::new(beginning, &mut Moment { now: 0, end: END, random: &mut || 0 })
 }

@@ -159,7 +159,7 @@ impl Decider {
     /// As [`Decider::new`], with bootstrap records of one's own.
     pub fn bootstrapped(file: &[(&str, &str)], bootstrap: &[MetadataRecord<'static>]) -> Decider {
         let file = file.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let settings = NodeSettings { node_id: 100, file };
+        let settings = NodeSettings { node_id: 100, file, ..NodeSettings::default() };
         let controller = Controller::new(CLUSTER, settings, 9_000, Image::default(), 0, 0);
         let mut decider = Decider { controller, random: Box::new(chance(1)), now_ms: 0, records: Vec::new() };
         let context = decider.controller.context();

@@ -102,10 +102,10 @@ pub enum Answer {
         asked: SnapshotRequest,
         piece: Box<SnapshotPiece>,
     },
-    /// `ended`: the leader's process is gone.
+    /// `ended`: the process of this leader of this epoch is gone.
     FetchFailed {
         generation: u64,
-        ended: Option<i32>,
+        ended: Option<(i32, i32)>,
     },
 }
 
@@ -366,7 +366,7 @@ impl Running {
                     self.fetch_not_before = present.steady_ms + FETCH_AGAIN_MS;
                 }
                 match ended {
-                    Some(leader) => metadata.leader_ended(leader, present),
+                    Some((leader, epoch)) => metadata.leader_ended(leader, epoch, present),
                     None => Ok(()),
                 }
             }

@@ -173,8 +173,13 @@ impl Peers {
     }
 
     /// # Errors
-    /// No answer; with the leader's id when nobody listens any more where it was.
-    async fn fetch_once(&self, generation: u64, from: FetchFrom, next: NextFetch) -> Result<Answer, Option<i32>> {
+    /// No answer; with the leader's id and epoch when nobody listens any more where it was.
+    async fn fetch_once(
+        &self,
+        generation: u64,
+        from: FetchFrom,
+        next: NextFetch,
+    ) -> Result<Answer, Option<(i32, i32)>> {
         let address = match from {
             FetchFrom::Leader(id) => self.address(id).or_else(|| self.anybody()),
             FetchFrom::Anybody => self.anybody(),
@@ -185,7 +190,11 @@ impl Peers {
             Err(_) => {
                 *self.fetching.lock().await = None;
                 match from {
-                    FetchFrom::Leader(id) if is_deserted(&address).await => Err(Some(id)),
+                    FetchFrom::Leader(id)
+                        if self.address(id).as_ref() == Some(&address) && is_deserted(&address).await =>
+                    {
+                        Err(Some((id, next.epoch())))
+                    }
                     _ => Err(None),
                 }
             }

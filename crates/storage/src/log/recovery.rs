@@ -45,7 +45,7 @@ pub struct Recovery {
     pub damage: Vec<Damage>,
     /// Segments whose indexes were made anew.
     pub rebuilt_indexes: usize,
-    /// `leader-epoch-checkpoint` was unreadable and was made anew from the log.
+    /// `leader-epoch-checkpoint` was unreadable, or older records are there than it knows of: it was made anew.
     pub rebuilt_epochs: bool,
     /// The log ended before its start offset, and was begun anew there.
     pub restarted: bool,
@@ -152,8 +152,11 @@ impl Log {
         recovery: &mut Recovery,
     ) -> Result<(), Fault> {
         let mut epochs_before = self.epochs.clone();
-        if recovery.rebuilt_epochs {
+        // The log's start goes back in a crash and its history does not: it would say of older epochs that they end there.
+        let begins_late = self.epochs.entries().first().is_some_and(|first| first.start_offset > self.log_start_offset);
+        if recovery.rebuilt_epochs || begins_late {
             self.gather_epochs()?;
+            recovery.rebuilt_epochs |= self.epochs != epochs_before;
         }
         let last = self.segments.len() - 1;
         let first = match open.shutdown {
@@ -219,7 +222,7 @@ impl Log {
             }
         }
         if is_new {
-            self.sync.created();
+            self.sync.segment_rolled();
         }
         // A log without records has no epochs to gather: Kafka makes the file empty.
         recovery.rebuilt_epochs &= self.size_bytes() > 0;
