@@ -3,10 +3,12 @@
 //! Invariant: quiet. Takes the cluster's state and events, gives commands; touches no file, socket or clock. The server
 //! carries the commands out.
 //!
-//! Read `reconcile.rs`, then `fetcher.rs`.
+//! Read `reconcile.rs`, then `fetcher.rs` and `read_replica.rs`.
 
 pub mod fetcher;
+pub mod read_replica;
 pub mod reconcile;
 
 pub use fetcher::{FetchSettings, Fetcher, Verdict};
+pub use read_replica::ReplicaSelector;
 pub use reconcile::{Command, agreed, assignment, reconcile, reconcile_all};

@@ -4,20 +4,19 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use wire::ApiKey;
 use wire::codec::{Decoder, Encoder, Message, Request};
 use wire::header::{parse_response_header, write_request_header};
-use wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use wire::{ApiKey, ErrorCode};
 
+use crate::dialogue::Dialogue;
 use crate::versions::ApiVersions;
 use crate::{ClientConfig, Error};
 
@@ -35,7 +34,7 @@ struct Inner {
     request_timeout: Duration,
     write: tokio::sync::Mutex<OwnedWriteHalf>,
     waiting: Arc<Waiting>,
-    versions: OnceLock<ApiVersions>,
+    versions: ApiVersions,
     reader: AbortHandle,
 }
 
@@ -143,63 +142,25 @@ impl Drop for WholeOrDead<'_> {
 impl Connection {
     /// Connects and asks for the versions that the broker knows.
     pub async fn open(address: SocketAddr, host: &str, config: &ClientConfig) -> Result<Connection, Error> {
-        let peer =
-            if host.parse::<std::net::IpAddr>().is_ok() { format!("/{address}") } else { format!("{host}/{address}") };
-        let stream = match timeout(config.connection_setup_timeout, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(refused(&peer, &plain(&error))),
-            Err(_) => return Err(refused(&peer, "no answer to the connection attempt")),
-        };
-        let _ = stream.set_nodelay(true);
+        let (peer, stream, versions, next_correlation_id) = Dialogue::open(address, host, config).await?.into_parts();
         let (read, write) = stream.into_split();
-        let waiting = Arc::new(Waiting::default());
+        let waiting = Arc::new(Waiting(Mutex::new(Queue { next_correlation_id, ..Queue::default() })));
         let reader = tokio::spawn(read_answers(read, waiting.clone(), config.frame_bytes_max)).abort_handle();
-        let connection = Connection {
-            inner: Arc::new(Inner {
-                peer,
-                client_id: config.client_id.clone(),
-                request_timeout: config.request_timeout,
-                write: tokio::sync::Mutex::new(write),
-                waiting,
-                versions: OnceLock::new(),
-                reader,
-            }),
+        let inner = Inner {
+            peer,
+            client_id: config.client_id.clone(),
+            request_timeout: config.request_timeout,
+            write: tokio::sync::Mutex::new(write),
+            waiting,
+            versions,
+            reader,
         };
-        let versions = connection.ask_versions().await?;
-        let _ = connection.inner.versions.set(versions);
-        Ok(connection)
-    }
-
-    /// KIP-511: begins with our newest version; a broker that does not know it says so in version 0.
-    async fn ask_versions(&self) -> Result<ApiVersions, Error> {
-        let mut version = *ApiKey::ApiVersions.stable_versions().end();
-        loop {
-            let mut request = ApiVersionsRequest::default();
-            if version >= 3 {
-                request.client_software_name = "klamm".into();
-                request.client_software_version = env!("CARGO_PKG_VERSION").into();
-            }
-            let mut reply = self.start(version, &request).await?.reply().await?;
-            let unsupported = reply.frame.get(reply.body..reply.body + 2) == Some(&35i16.to_be_bytes()[..]);
-            if unsupported {
-                reply.version = 0;
-            }
-            let response: ApiVersionsResponse = reply.decode()?;
-            if !unsupported {
-                Error::check(response.error_code(), None)?;
-                return Ok(ApiVersions::from(&response));
-            }
-            let offered = ApiVersions::from(&response).common(ApiKey::ApiVersions).unwrap_or(0);
-            if version == 0 || offered >= version {
-                return Err(Error::Unsupported("The broker does not answer ApiVersions".into()));
-            }
-            version = offered;
-        }
+        Ok(Connection { inner: Arc::new(inner) })
     }
 
     /// The versions that the broker knows.
     pub fn versions(&self) -> &ApiVersions {
-        self.inner.versions.get_or_init(ApiVersions::default)
+        &self.inner.versions
     }
 
     /// The newest version that both sides know.
@@ -292,11 +253,6 @@ impl Connection {
     }
 }
 
-/// A connection that could not be made: whose, and why.
-fn refused(peer: &str, why: &str) -> Error {
-    Error::Disconnected(format!("{} ({why})", peer.trim_start_matches('/')))
-}
-
 async fn read_answers(mut read: OwnedReadHalf, waiting: Arc<Waiting>, frame_bytes_max: usize) {
     let why = loop {
         match read_frame(&mut read, frame_bytes_max).await {
@@ -360,18 +316,8 @@ pub(crate) fn plain(error: &std::io::Error) -> String {
     }
 }
 
-/// Responses hold their codes as int16; this reads one that stands at the top of a response.
-pub(crate) trait TopCode {
-    fn error_code(&self) -> ErrorCode;
-}
-
-impl TopCode for ApiVersionsResponse<'_> {
-    fn error_code(&self) -> ErrorCode {
-        ErrorCode::from_code(self.error_code)
-    }
-}
 /// `DESCRIBE_CLIENT_QUOTAS`, as Java calls an API.
-fn java_name(key: ApiKey) -> String {
+pub(crate) fn java_name(key: ApiKey) -> String {
     let mut name = String::new();
     for c in key.name().chars() {
         if c.is_ascii_uppercase() && !name.is_empty() {

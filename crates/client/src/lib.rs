@@ -23,11 +23,13 @@ pub mod versions;
 
 mod client;
 mod connection;
+mod dialogue;
 mod error;
 mod group_offsets;
 
 pub use client::{Client, To};
 pub use config::{ClientConfig, Properties, Role};
 pub use connection::{Connection, Pending, Reply};
+pub use dialogue::Dialogue;
 pub use error::Error;
 pub use metadata::{Metadata, Node, Topics};

@@ -83,6 +83,7 @@ impl Partition {
             return self.part_ways(epoch, end_offset);
         }
         let (bytes, refusal) = self.take_records(asked, answer.records, now_ms)?;
+        self.took(bytes);
         self.follow_high_watermark(answer.high_watermark);
         let start = answer.log_start_offset.min(self.high_watermark());
         if start > self.log().log_start_offset() {

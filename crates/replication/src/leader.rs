@@ -22,6 +22,8 @@ pub(crate) struct Follower {
     pub log_start_offset: i64,
     /// The epoch of the registration under which it fetched last; -1 where it did not say.
     pub broker_epoch: i64,
+    /// The high watermark that it was told last; -1 for none.
+    told_high_watermark: i64,
     /// When it last had everything that was there.
     caught_up_ms: i64,
     /// The leader's end at its last fetch, and when that was: once it fetches from there, it was caught up then.
@@ -61,6 +63,7 @@ impl Follower {
             log_end_offset: -1,
             log_start_offset: -1,
             broker_epoch: -1,
+            told_high_watermark: -1,
             caught_up_ms,
             end_at_last_fetch: i64::MAX,
             last_fetch_ms: NEVER,
@@ -189,6 +192,24 @@ impl Partition {
         }
         self.advance();
         Ok(may_join)
+    }
+
+    /// The high watermark, for the answer to `replica`'s fetch, and whether it is news for which the answer must not wait.
+    pub fn tell_high_watermark(&mut self, replica: i32) -> (i64, bool) {
+        let (high_watermark, matters) = (self.high_watermark(), self.settings.followers_are_read);
+        let followers = self.leader.iter_mut().flat_map(|leader| &mut leader.followers);
+        let told = followers.into_iter().find(|follower| follower.id == replica).map(|f| &mut f.told_high_watermark);
+        let before = told.map(|told| std::mem::replace(told, high_watermark));
+        (high_watermark, matters && before.is_some_and(|before| before < high_watermark))
+    }
+
+    /// The members of the ISR that can give what is at `offset`: id, log end offset, when it was last caught up.
+    pub fn readable_followers(&self, offset: i64) -> impl Iterator<Item = (i32, i64, i64)> + '_ {
+        let has = move |f: &&Follower| f.log_start_offset <= offset && offset <= f.log_end_offset;
+        let followers = self.leader.iter().flat_map(move |leader| {
+            leader.followers.iter().filter(has).filter(|follower| leader.isr.committed.contains(&follower.id))
+        });
+        followers.map(|follower| (follower.id, follower.log_end_offset, follower.caught_up_ms))
     }
 
     /// Whether [`Partition::fetched_by`] would know this replica.

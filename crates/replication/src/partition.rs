@@ -27,13 +27,22 @@ pub struct Settings {
     pub min_insync_replicas: u32,
     /// `replica.lag.time.max.ms`
     pub replica_lag_time_max_ms: i64,
+    /// Consumers may be sent to followers (KIP-392), which therefore hear of a new high watermark at once and not with
+    /// the next record.
+    pub followers_are_read: bool,
     pub bug: Bug,
 }
 
 impl Settings {
     /// Kafka's defaults.
     pub fn new(durability: Durability) -> Settings {
-        Settings { durability, min_insync_replicas: 1, replica_lag_time_max_ms: 30_000, bug: Bug::None }
+        Settings {
+            durability,
+            min_insync_replicas: 1,
+            replica_lag_time_max_ms: 30_000,
+            followers_are_read: false,
+            bug: Bug::None,
+        }
     }
 }
 
@@ -102,6 +111,11 @@ impl Partition {
             replica_fetches: Lot::default(),
             acks: Waiting::default(),
         }
+    }
+
+    /// The broker that this replica is on.
+    pub fn id(&self) -> i32 {
+        self.me
     }
 
     pub fn log(&self) -> &Log {
@@ -212,12 +226,17 @@ impl Partition {
 
     /// Whether a request that names `epoch` (-1: none) may be served by this leader (KIP-320).
     pub fn check_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
+        self.check_reader_epoch(epoch)?;
+        if self.is_leader() { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
+    }
+
+    /// Whether a consumer that names `epoch` (-1: none) may read from this replica, be it a follower (KIP-392).
+    pub fn check_reader_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
         let current = self.leader_epoch();
-        match self.is_leader() {
-            _ if epoch >= 0 && epoch < current => Err(ErrorCode::FencedLeaderEpoch),
+        match epoch {
+            0.. if epoch < current => Err(ErrorCode::FencedLeaderEpoch),
             _ if epoch > current => Err(ErrorCode::UnknownLeaderEpoch),
-            true => Ok(()),
-            false => Err(ErrorCode::NotLeaderOrFollower),
+            _ => Ok(()),
         }
     }
 
@@ -355,16 +374,20 @@ impl Partition {
         let bytes = self.bytes_up_to(end);
         self.high_watermark = end;
         self.log.note_high_watermark(end);
-        self.uncredited_bytes -= bytes;
+        self.uncredited_bytes = (self.uncredited_bytes - bytes).max(0);
         self.fetches.credit(bytes);
+        if self.settings.followers_are_read {
+            self.replica_fetches.release_all();
+        }
         self.settle_acks();
     }
 
-    /// The uncredited bytes before `end`, roughly where that is not all of them; never none.
+    /// The uncredited bytes before `end`, roughly where that is not all of them; never none, for what was appended under
+    /// another role is not counted.
     fn bytes_up_to(&self, end: i64) -> i64 {
         let log_end = self.log.log_end_offset();
         if end >= log_end {
-            return self.uncredited_bytes;
+            return self.uncredited_bytes.max(1);
         }
         let (part, whole) = (end - self.high_watermark, log_end - self.high_watermark);
         let bytes = i128::from(self.uncredited_bytes) * i128::from(part) / i128::from(whole.max(1));
@@ -375,9 +398,17 @@ impl Partition {
     pub(crate) fn follow_high_watermark(&mut self, leaders: i64) {
         let end = leaders.min(self.log.log_end_offset());
         if end > self.high_watermark {
+            let bytes = self.bytes_up_to(end);
             self.high_watermark = end;
             self.log.note_high_watermark(end);
+            self.uncredited_bytes = (self.uncredited_bytes - bytes).max(0);
+            self.fetches.credit(bytes);
         }
+    }
+
+    /// A follower appended what its leader sent.
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.uncredited_bytes += bytes as i64;
     }
 
     /// The log ends at `end` now. Whether something committed was cut.

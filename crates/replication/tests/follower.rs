@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use replication::{Answer, Durability, Followed, Position};
+use replication::{Answer, Durability, Followed, Park, Position};
 use wire::ErrorCode;
 
 const ALL: &[i32] = &[1, 2, 3];
@@ -227,4 +227,49 @@ fn a_replica_starts_from_the_mark_that_was_written_down() {
     a.restart(0, settings(Durability::PageCache, 1), &all);
     a.assign(&assignment(1, 2, 2, &[1], &[1]), 0);
     assert_eq!(a.high_watermark(), 4);
+}
+
+/// KIP-392: a consumer that waits at a follower gets its records when they are known to be committed there.
+#[test]
+fn a_consumer_at_a_follower_waits_for_its_high_watermark() {
+    let mut r = three();
+    lead(&mut r, 1, 1);
+    let waiting = Park::new(1);
+    r[1].partition.park_fetch(waiting.clone());
+    r[0].append(2, true, 0).unwrap();
+    let [a, b, c] = &mut r;
+    fetch(a, b, 0);
+    assert_eq!((b.end(), b.partition.readable_bytes(0, false), waiting.is_released()), (2, 0, false));
+    fetch(a, c, 0);
+    fetch(a, c, 0);
+    fetch(a, b, 0);
+    assert!(waiting.is_released());
+    assert!(b.partition.readable_bytes(0, false) > 0);
+    // The epoch is checked as a leader checks it, and only a leader serves who insists on one.
+    let check = |epoch| b.partition.check_reader_epoch(epoch);
+    assert_eq!(
+        (check(-1), check(1), b.partition.check_epoch(1)),
+        (Ok(()), Ok(()), Err(ErrorCode::NotLeaderOrFollower))
+    );
+    assert_eq!((check(0), check(2)), (Err(ErrorCode::FencedLeaderEpoch), Err(ErrorCode::UnknownLeaderEpoch)));
+}
+
+/// What was appended under another role was not counted, and is told of all the same.
+#[test]
+fn a_consumer_hears_of_records_that_were_there_before_the_role() {
+    let mut r = three();
+    lead(&mut r, 1, 1);
+    r[0].append(2, true, 0).unwrap();
+    let [a, b, c] = &mut r;
+    for follower in [&mut *b, &mut *c] {
+        fetch(a, follower, 0);
+    }
+    for replica in [&mut *b, &mut *c, &mut *a] {
+        replica.assign(&assignment(2, 2, 2, ALL, ALL), 0);
+    }
+    let waiting = Park::new(1);
+    b.partition.park_fetch(waiting.clone());
+    fetch(b, a, 0);
+    fetch(b, c, 0);
+    assert_eq!((b.high_watermark(), waiting.is_released()), (2, true));
 }

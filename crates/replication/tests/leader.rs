@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use replication::{Ack, Agreed, Assignment, Durability, Park, ReplicaFetch, Role};
+use replication::{Ack, Agreed, Assignment, Durability, Park, ReplicaFetch, Role, Settings};
 use wire::ErrorCode;
 
 const ALL: &[i32] = &[1, 2, 3];
@@ -319,4 +319,57 @@ fn low_watermark_and_missing_replicas_follow_the_fetches() {
         a.partition.fetched_by(&from(id, 0), 1).unwrap();
     }
     assert_eq!(a.partition.low_watermark(), 0);
+}
+
+/// Three replicas, all in sync, whose followers serve consumers.
+fn three_that_are_read() -> (Replica, Replica, Replica) {
+    let brokers = brokers(ALL);
+    let settings = Settings { followers_are_read: true, ..settings(Durability::PageCache, 1) };
+    let [mut a, mut b, mut c] = [1, 2, 3].map(|id| Replica::new(id, settings, &brokers));
+    for replica in [&mut a, &mut b, &mut c] {
+        replica.assign(&assignment(1, 1, 1, ALL, ALL), 0);
+    }
+    (a, b, c)
+}
+
+#[test]
+fn where_followers_are_read_each_hears_of_a_new_high_watermark_once_and_at_once() {
+    let (mut a, mut b, mut c) = three_that_are_read();
+    a.append(1, true, 0).unwrap();
+    fetch(&mut a, &mut b, 1);
+    fetch(&mut a, &mut c, 1);
+    fetch(&mut a, &mut b, 1);
+    assert_eq!(a.partition.tell_high_watermark(2), (0, true), "that there is one");
+    assert_eq!(a.partition.tell_high_watermark(2), (0, false));
+    let waiting = Park::new(1);
+    a.partition.park_replica_fetch(waiting.clone());
+    a.partition.fetched_by(&from(3, 1), 2).unwrap();
+    assert!(waiting.is_released());
+    assert_eq!([2, 2, 3].map(|id| a.partition.tell_high_watermark(id)), [(1, true), (1, false), (1, true)]);
+    assert_eq!(a.partition.tell_high_watermark(4), (1, false), "nobody's");
+}
+
+#[test]
+fn where_nobody_reads_followers_they_hear_with_the_next_record() {
+    let (mut a, mut b, _) = three(Durability::PageCache, 1, &[1, 2]);
+    a.append(1, true, 0).unwrap();
+    let waiting = Park::new(1);
+    fetch(&mut a, &mut b, 1);
+    a.partition.park_replica_fetch(waiting.clone());
+    fetch(&mut a, &mut b, 1);
+    assert_eq!((a.high_watermark(), waiting.is_released()), (1, false));
+    assert_eq!(a.partition.tell_high_watermark(2), (1, false));
+}
+
+#[test]
+fn a_consumer_is_sent_only_to_a_follower_in_sync_that_has_the_offset() {
+    let (mut a, mut b, mut c) = three_that_are_read();
+    a.append(3, true, 0).unwrap();
+    fetch(&mut a, &mut b, 1);
+    fetch(&mut a, &mut b, 2);
+    fetch(&mut a, &mut c, 2);
+    let ids = |a: &Replica, offset| a.partition.readable_followers(offset).map(|(id, ..)| id).collect::<Vec<_>>();
+    assert_eq!((ids(&a, 0), ids(&a, 1), ids(&a, 4)), (vec![2, 3], vec![2], vec![]));
+    a.assign(&assignment(1, 1, 2, ALL, &[1, 3]), 3);
+    assert_eq!((ids(&a, 0), ids(&a, 1)), (vec![3], vec![]));
 }

@@ -9,6 +9,7 @@
 
 mod api;
 mod auto_create;
+mod broker_ids;
 mod chance;
 mod cleaner;
 mod clock;

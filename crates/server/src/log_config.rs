@@ -1,5 +1,7 @@
 //! A topic's settings as its logs need them.
 
+use crate::config::Replication;
+use broker::ReplicaSelector;
 use metadata::config::TopicConfig;
 use replication::{Durability, Settings};
 use storage::LogConfig;
@@ -37,11 +39,12 @@ fn durability(topic: &TopicConfig) -> Durability {
     if topic.flush_messages <= 1 { Durability::Synced } else { Durability::PageCache }
 }
 
-/// What a replica is told of its topic's settings.
-pub fn replica_settings(topic: &TopicConfig, replica_lag_time_max_ms: i64) -> Settings {
+/// What a replica is told of its topic's settings, and of its node's.
+pub fn replica_settings(topic: &TopicConfig, node: &Replication) -> Settings {
     Settings {
         min_insync_replicas: topic.min_insync_replicas,
-        replica_lag_time_max_ms,
+        replica_lag_time_max_ms: node.replica_lag_time_max_ms,
+        followers_are_read: node.replica_selector != ReplicaSelector::Leader,
         ..Settings::new(durability(topic))
     }
 }

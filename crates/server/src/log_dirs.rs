@@ -1,6 +1,6 @@
 //! The log directories of this node, and the logs in them.
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Replication};
 use crate::log_config::{log_config, replica_settings};
 use metadata::config::TopicConfig;
 use metadata::image::{Topic, directory};
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use storage::{
-    Checkpoint, Disk, Fault, FdBudget, Log, LogConfig, LogDir, Offsets, OpenMode, Recovery, Shutdown, partition_dir,
+    Checkpoint, Claim, Disk, Fault, FdBudget, Log, LogConfig, LogDir, Offsets, OpenMode, Recovery, Shutdown,
+    partition_dir,
 };
 use tracing::{error, warn};
 use wire::Uuid;
@@ -45,7 +46,7 @@ pub struct LogDirs {
     /// Who may be in sync, as the partitions see it.
     pub brokers: Arc<Brokers>,
     node_id: i32,
-    replica_lag_time_max_ms: i64,
+    replication: Replication,
     /// Where partitions were found at the start.
     found: Mutex<HashMap<(String, i32), usize>>,
     /// Logs of topics with the same settings share them.
@@ -102,7 +103,7 @@ impl LogDirs {
             fds,
             brokers: Arc::default(),
             node_id: config.node_id,
-            replica_lag_time_max_ms: config.replication.replica_lag_time_max_ms,
+            replication: config.replication.clone(),
             found: Mutex::new(found),
             configs: Mutex::default(),
         })
@@ -140,7 +141,7 @@ impl LogDirs {
 
     /// What replicas of a topic with these settings are told.
     pub fn replica_settings(&self, topic: &TopicConfig) -> Settings {
-        replica_settings(topic, self.replica_lag_time_max_ms)
+        replica_settings(topic, &self.replication)
     }
 
     /// Opens a partition's log where it is, or makes it in the directory `assigned` (any, when that is none of ours).
@@ -184,36 +185,14 @@ impl LogDirs {
         Ok(OpenedLog { partition, dir, is_new })
     }
 
-    /// Whether the directory found is this topic's, and not what is left of an older one of the same name. What is left is
-    /// put aside, never deleted: only the cluster's state says what may go, and it does not know it.
+    /// Whether the directory found is this topic's.
     fn belongs(&self, dir: &Dir, topic: &Topic, partition: i32) -> Result<bool, Fault> {
-        let path = dir.log_dir.partition_path(&topic.name, partition);
-        let id = match partition_dir::read_metadata(&*self.disk, &path) {
-            Ok(id) => id,
-            Err(e) => return Err(Fault::new("read partition.metadata in", &path, &e)),
-        };
-        match id {
-            Some(id) if id != topic.id => {
-                self.put_aside(dir, &path, id)?;
-                Ok(false)
-            }
-            Some(_) => Ok(true),
-            None => {
-                let written = partition_dir::write_metadata(&*self.disk, &path, topic.id);
-                written.map_err(|e| Fault::new("write partition.metadata in", &path, &e))?;
-                Ok(true)
-            }
+        let claim = dir.log_dir.claim(&topic.name, partition, topic.id)?;
+        if let Claim::PutAside(to) = &claim {
+            let from = dir.log_dir.partition_path(&topic.name, partition);
+            warn!(from = %from.display(), to = %to.display(), "what is not this topic's is put aside");
         }
-    }
-
-    fn put_aside(&self, dir: &Dir, path: &Path, id: Uuid) -> Result<(), Fault> {
-        let unique: String = id.0.iter().map(|b| format!("{b:02x}")).collect();
-        let mut to = path.to_path_buf().into_os_string();
-        to.push(format!(".{unique}-stray"));
-        let to = PathBuf::from(to);
-        warn!(from = %path.display(), to = %to.display(), topic_id = %id, "a partition that the cluster does not know is put aside");
-        self.disk.rename(path, &to).map_err(|e| Fault::new("rename", path, &e))?;
-        dir.log_dir.sync()
+        Ok(claim == Claim::Ours)
     }
 
     /// Puts aside the partitions that nobody claimed after the start.
@@ -226,8 +205,11 @@ impl LogDirs {
             let dir = &self.dirs[at];
             let path = dir.log_dir.partition_path(&topic, partition);
             let id = partition_dir::read_metadata(&*self.disk, &path).ok().flatten().unwrap_or(Uuid::ZERO);
-            if let Err(fault) = self.put_aside(dir, &path, id) {
-                error!(error = %fault, "it stays where it is");
+            match dir.log_dir.put_aside(&path, id) {
+                Ok(to) => {
+                    warn!(from = %path.display(), to = %to.display(), topic_id = %id, "a partition that the cluster does not know is put aside");
+                }
+                Err(fault) => error!(error = %fault, "a partition that the cluster does not know stays where it is"),
             }
         }
     }

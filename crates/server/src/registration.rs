@@ -1,6 +1,7 @@
 //! The broker's life as the controller sees it: it registers, says now and then that it lives, and takes its leave.
 
 use crate::chance;
+use crate::config::BrokerConfig;
 use crate::failed_dirs;
 use crate::node::Node;
 use crate::quorum::peers::is_deserted;
@@ -34,8 +35,9 @@ pub struct Registration {
 }
 
 impl Registration {
-    pub fn new(log_dirs: Vec<Uuid>, previous_broker_epoch: i64) -> Registration {
-        Registration { incarnation_id: chance::uuid(), log_dirs, previous_broker_epoch }
+    /// `incarnation_id`: of this process, where it has registered already.
+    pub fn new(incarnation_id: Option<Uuid>, log_dirs: Vec<Uuid>, previous_broker_epoch: i64) -> Registration {
+        Registration { incarnation_id: incarnation_id.unwrap_or_else(chance::uuid), log_dirs, previous_broker_epoch }
     }
 }
 
@@ -131,19 +133,37 @@ pub async fn unfence(node: &Arc<Node>) -> Result<(), Refusal> {
     Ok(())
 }
 
-async fn ask_to_register(node: &Node, registration: &Registration) -> Result<i64, Refusal> {
-    let config = &node.config;
-    let request = BrokerRegistration {
-        broker_id: node.node_id,
-        cluster_id: node.cluster_id.clone(),
-        incarnation_id: registration.incarnation_id,
+/// What a broker with these settings registers with, as `broker_id`.
+pub fn request(
+    config: &BrokerConfig,
+    broker_id: i32,
+    cluster_id: &str,
+    incarnation_id: Uuid,
+    log_dirs: Vec<Uuid>,
+    previous_broker_epoch: i64,
+) -> BrokerRegistration {
+    BrokerRegistration {
+        broker_id,
+        cluster_id: cluster_id.to_owned(),
+        incarnation_id,
         endpoints: config.advertised.iter().map(|a| endpoint(&a.listener, &a.host, a.port)).collect(),
         features: supported_features(),
         rack: config.rack.clone(),
         is_migrating_zk_broker: false,
-        log_dirs: registration.log_dirs.clone(),
-        previous_broker_epoch: registration.previous_broker_epoch,
-    };
+        log_dirs,
+        previous_broker_epoch,
+    }
+}
+
+async fn ask_to_register(node: &Node, registration: &Registration) -> Result<i64, Refusal> {
+    let request = request(
+        &node.config,
+        node.node_id,
+        &node.cluster_id,
+        registration.incarnation_id,
+        registration.log_dirs.clone(),
+        registration.previous_broker_epoch,
+    );
     match node.controller.submit(Command::RegisterBroker(request)).await {
         Ok(Reply::RegisterBroker(result)) => result,
         Ok(_) => Err(Refusal::with_default_text(ErrorCode::UnknownServerError)),

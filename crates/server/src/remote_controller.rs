@@ -117,7 +117,11 @@ fn is_not_controller(result: &Result<CreatedTopic, Refusal>) -> bool {
     matches!(result, Err(refusal) if refusal.code == ErrorCode::NotController)
 }
 
-async fn exchange(connection: &Connection, command: &Command) -> Result<Reply, Error> {
+/// Asks a controller over `connection`.
+///
+/// # Errors
+/// The connection's, or a command that is not for other nodes.
+pub async fn exchange(connection: &Connection, command: &Command) -> Result<Reply, Error> {
     Ok(match command {
         Command::RegisterBroker(registration) => {
             let reply = connection.call(&register_broker(registration)).await?;

@@ -4,6 +4,7 @@
 //! partitions' logs; only then is anything written. Register, unfence, accept. Down: stop accepting, hand over, drain,
 //! close the logs, leave the marks of a clean shutdown; each step has a deadline.
 
+use crate::broker_ids;
 use crate::chance;
 use crate::clock::Clock;
 use crate::config::{BrokerConfig, ConfigError, Formats};
@@ -102,13 +103,14 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let dirs = lock(&disk, &config, &boot_id)?;
-    let identity = identify(&disk, &config, dirs).await?;
+    let identity = identify(&disk, &mut config, dirs).await?;
     let opened = open_metadata(&disk, &config, &identity, &fds)?;
     takeover::check(opened.image())?;
     let (clock, cluster_id) = (Clock, identity.cluster_id.clone());
     let shutdown = identity.shutdown();
     let clean_epoch = identity.clean_broker_epoch();
     let log_dir_ids: Vec<Uuid> = identity.log_dir_ids(&config);
+    let incarnation_id = identity.incarnation_id;
     let joins = identity.is_new && config.roles.formats == Formats::AsQuorumSays;
     let dirs = Arc::new(LogDirs::new(disk, identity.dirs, fds, &config)?);
     // A node that is the whole quorum knows the cluster's state now, and can still refuse it.
@@ -161,7 +163,8 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     let mut voting = tokio::task::JoinSet::new();
     accept(&node, &bound, true, &controllers, &mut voting)?;
     let mut accepting = tokio::task::JoinSet::new();
-    let served = serve(&node, &dirs, logs, &mut state, log_dir_ids, clean_epoch, shutdown, &boot_id).await;
+    let registration = Registration::new(incarnation_id, log_dir_ids, clean_epoch.unwrap_or(-1));
+    let served = serve(&node, &dirs, logs, &mut state, registration, shutdown, &boot_id).await;
     let housekeeping = match served {
         Ok(Some(housekeeping)) => {
             accept(&node, &bound, false, &registry, &mut accepting)?;
@@ -223,8 +226,7 @@ async fn serve(
     dirs: &Arc<LogDirs>,
     logs: Option<Logs>,
     state: &mut oneshot::Receiver<Arc<Image>>,
-    log_dir_ids: Vec<Uuid>,
-    clean_epoch: Option<i64>,
+    registration: Registration,
     shutdown: Shutdown,
     boot_id: &str,
 ) -> Result<Option<std::thread::JoinHandle<()>>, Failure> {
@@ -251,11 +253,11 @@ async fn serve(
     // The epoch under which everything acknowledged is known to be here still (KIP-966). A kill loses nothing that was
     // written, as long as the machine went on.
     let previous_broker_epoch = match shutdown {
-        Shutdown::Clean => clean_epoch.unwrap_or(-1),
+        Shutdown::Clean => registration.previous_broker_epoch,
         Shutdown::Killed => image.cluster.broker(node.node_id).map_or(-1, |b| b.epoch),
         Shutdown::PowerCut => -1,
     };
-    let registration = Registration::new(log_dir_ids, previous_broker_epoch);
+    let registration = Registration { previous_broker_epoch, ..registration };
     if roles.controller {
         spawn_controller_registration(node, registration.incarnation_id);
     }
@@ -408,6 +410,8 @@ struct Identity {
     is_new: bool,
     dirs: Vec<(Uuid, LogDir)>,
     metadata_dir_id: Uuid,
+    /// Of this process, where it had to register to get an id.
+    incarnation_id: Option<Uuid>,
 }
 
 impl Identity {
@@ -433,12 +437,25 @@ impl Identity {
     }
 }
 
-/// Checks that the directories belong together and to this node; formats new ones where this node may.
-async fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<LogDir>) -> Result<Identity, Failure> {
+/// Checks that the directories belong together and to this node; formats new ones where this node may. A broker that is
+/// to be given an id has it in `config` then.
+async fn identify(disk: &Arc<dyn Disk>, config: &mut BrokerConfig, mut dirs: Vec<LogDir>) -> Result<Identity, Failure> {
     let mut cluster_id: Option<String> = None;
+    let wants_id = config.node_id < 0;
     for dir in &dirs {
+        if let Some(id) = dir.meta().and_then(|meta| meta.node_id).filter(|_| config.node_id < 0) {
+            config.set_node_id(id);
+        }
         let (Some(meta), path) = (dir.meta(), dir.path().display()) else { continue };
         if let Some(id) = meta.node_id.filter(|id| *id != config.node_id) {
+            if wants_id {
+                return Err(format!(
+                    "the log directories were written by brokers {} and {id}: they are mixed up, or partly copied from \
+                     another broker",
+                    config.node_id
+                )
+                .into());
+            }
             return Err(format!(
                 "Configured node.id `{}` doesn't match stored node.id `{id}` in meta.properties of {path}. If you moved your \
                  data, make sure that node.id matches; to start over, use another log.dirs.",
@@ -484,6 +501,16 @@ async fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<Log
     let ids: Vec<Uuid> =
         dirs.iter().map(|d| d.meta().and_then(|m| m.directory_id).unwrap_or_else(chance::uuid)).collect();
     let at = dirs.iter().position(|d| d.path() == config.metadata_log_dir).unwrap_or(0);
+    let mut incarnation_id = None;
+    if config.node_id < 0 {
+        let reserved = config.zookeeper.as_ref().and_then(|zookeeper| zookeeper.ids_above).unwrap_or_default();
+        let of_partitions = |dir: &LogDir| config.log_dirs.iter().any(|path| path == dir.path());
+        let log_dirs: Vec<Uuid> =
+            dirs.iter().zip(&ids).filter(|(dir, _)| of_partitions(dir)).map(|(_, id)| *id).collect();
+        let obtained = broker_ids::obtain(config, &cluster_id, &log_dirs, reserved).await?;
+        config.set_node_id(obtained.id);
+        incarnation_id = Some(obtained.incarnation_id);
+    }
     if is_new && config.roles.formats == Formats::Alone {
         let endpoint = |(name, (host, port)): (String, (String, u16))| VoterEndpoint { name, host, port };
         let endpoints = config.controller_endpoints().into_iter().map(endpoint).collect();
@@ -505,7 +532,7 @@ async fn identify(disk: &Arc<dyn Disk>, config: &BrokerConfig, mut dirs: Vec<Log
         }
     }
     let metadata_dir_id = ids[at];
-    Ok(Identity { cluster_id, is_new, dirs: ids.into_iter().zip(dirs).collect(), metadata_dir_id })
+    Ok(Identity { cluster_id, is_new, dirs: ids.into_iter().zip(dirs).collect(), metadata_dir_id, incarnation_id })
 }
 
 fn open_metadata(

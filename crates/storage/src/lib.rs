@@ -40,7 +40,7 @@ pub use log::{
     Append, Appended, Cut, Damage, Deleted, Dirt, Log, OpenMode, Read, ReadError, Recovery, RemoveRequest, Replicated,
     Shutdown, SyncRequest, TimestampOffset, WriteBack,
 };
-pub use log_dir::{LogDir, LogDirError};
+pub use log_dir::{Claim, LogDir, LogDirError};
 pub use meta_properties::MetaProperties;
 pub use partition_dir::DirName;
 pub use producers::{ActiveProducer, BATCHES_KEPT};

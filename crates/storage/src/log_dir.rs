@@ -27,6 +27,15 @@ pub struct LogDir {
     _lock: Box<dyn LockGuard>,
 }
 
+/// What [`LogDir::claim`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    Ours,
+    Nothing,
+    /// It was of another topic, or nobody knows whose, and is there now.
+    PutAside(PathBuf),
+}
+
 /// Why a log directory cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogDirError {
@@ -182,6 +191,49 @@ impl LogDir {
 
     pub fn partition_path(&self, topic: &str, partition: i32) -> PathBuf {
         self.path.join(partition_dir::name(topic, partition))
+    }
+
+    /// Whether what lies in the directory of a partition is of this topic. What is not is put aside, and the name is free.
+    ///
+    /// A directory that does not say whose it is is taken for this topic's, as those of old versions are, but not after a
+    /// power cut: the first sync of a log covers what says it, so that nothing in there was ever known to be on the disk, and
+    /// it may be what an older topic of the same name left.
+    pub fn claim(&self, topic: &str, partition: i32, topic_id: Uuid) -> Result<Claim, Fault> {
+        let path = self.partition_path(topic, partition);
+        let id = partition_dir::read_metadata(&*self.disk, &path).context("read partition.metadata in", &path)?;
+        match id {
+            Some(id) if id == topic_id => return Ok(Claim::Ours),
+            Some(id) => return self.put_aside(&path, id).map(Claim::PutAside),
+            None => {}
+        }
+        match self.disk.list(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Nothing),
+            listed => drop(listed.context("list", &path)?),
+        }
+        if self.shutdown == Shutdown::PowerCut {
+            return self.put_aside(&path, Uuid::ZERO).map(Claim::PutAside);
+        }
+        partition_dir::write_metadata(&*self.disk, &path, topic_id).context("write partition.metadata in", &path)?;
+        Ok(Claim::Ours)
+    }
+
+    /// Renames the directory of a partition that the cluster does not know, and never deletes it: only the cluster's state
+    /// says what may go. Returns where it is.
+    pub fn put_aside(&self, path: &Path, topic_id: Uuid) -> Result<PathBuf, Fault> {
+        let mut unique = u128::from_be_bytes(topic_id.0);
+        let to = loop {
+            let mut to = path.as_os_str().to_owned();
+            to.push(format!(".{unique:032x}-stray"));
+            let to = PathBuf::from(to);
+            match self.disk.list(&to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break to,
+                listed => drop(listed.context("list", &to)?),
+            }
+            unique = unique.wrapping_add(1);
+        };
+        self.disk.rename(path, &to).context("rename", path)?;
+        self.sync()?;
+        Ok(to)
     }
 
     /// Renames a partition's directory, so that its name is free at once; [`LogDir::remove`] it after

@@ -6,8 +6,10 @@ use std::path::Path;
 use std::str::FromStr;
 use wire::Uuid;
 
-const METADATA_FILE: &str = "partition.metadata";
+pub(crate) const METADATA_FILE: &str = "partition.metadata";
 const METADATA_BYTES_MAX: u64 = 4096;
+/// Of a topic id as text.
+const ID_LEN: usize = 22;
 /// Longest name of a file on the usual file systems.
 const NAME_MAX: usize = 255;
 /// Longest topic name.
@@ -64,7 +66,8 @@ pub fn deleted_name(topic: &str, partition: i32, unique: Uuid) -> String {
     format!("{topic}{suffix}")
 }
 
-/// The topic id in a partition's directory; `None` when the file is missing, or empty as a power cut leaves it.
+/// The topic id in a partition's directory; `None` when the file is missing, or as a power cut leaves one that was not
+/// synced: empty, or only the beginning of it.
 ///
 /// # Errors
 /// `InvalidData` when the file says something else.
@@ -74,7 +77,9 @@ pub fn read_metadata(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes?,
     };
-    if bytes.iter().all(|byte| *byte == 0) {
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let bytes = bytes[..end].to_vec();
+    if is_torn(&bytes) {
         return Ok(None);
     }
     let malformed = || {
@@ -91,7 +96,17 @@ pub fn read_metadata(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Uuid>> {
     }
 }
 
-/// Writes the topic id into a partition's directory. Not a sync: the metadata log knows it too.
+/// Whether it is a beginning of the file, without its end.
+fn is_torn(bytes: &[u8]) -> bool {
+    const BEGINNING: &[u8] = b"version: 0\ntopic_id: ";
+    let id = bytes.get(BEGINNING.len()..).unwrap_or_default();
+    BEGINNING.starts_with(&bytes[..bytes.len().min(BEGINNING.len())])
+        && id.len() < ID_LEN
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+/// Writes the topic id into a partition's directory. Not a sync: the metadata log knows it too, and the first sync of the
+/// log covers it.
 pub fn write_metadata(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> io::Result<()> {
     let text = format!("version: 0\ntopic_id: {topic_id}\n");
     disk.write_atomically(&dir.join(METADATA_FILE), text.as_bytes(), false)
@@ -121,6 +136,30 @@ mod tests {
         ] {
             assert_eq!(parse_name(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_power_cut_leaves_of_the_metadata_counts_as_none() {
+        let disk = crate::RealDisk;
+        let dir = std::env::temp_dir().join(format!("klamm-partition-metadata-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        write_metadata(&disk, &dir, Uuid([7; 16])).unwrap();
+        let path = dir.join(METADATA_FILE);
+        let whole = std::fs::read(&path).unwrap();
+        let told = whole.len() - 1; // the last line needs no end
+        for kept in 0..=whole.len() {
+            let expected = (kept >= told).then_some(Uuid([7; 16]));
+            std::fs::write(&path, &whole[..kept]).unwrap();
+            assert_eq!(read_metadata(&disk, &dir).unwrap(), expected, "{kept} bytes");
+            let zeros = [&whole[..kept], &vec![0; whole.len() - kept]].concat();
+            std::fs::write(&path, zeros).unwrap();
+            assert_eq!(read_metadata(&disk, &dir).unwrap(), expected, "{kept} bytes and zeros");
+        }
+        for other in ["version: 1\ntopic_id: ", "nonsense", "version: 0\ntopic_id: ?"] {
+            std::fs::write(&path, other).unwrap();
+            assert!(read_metadata(&disk, &dir).is_err(), "{other}");
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

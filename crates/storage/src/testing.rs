@@ -148,6 +148,11 @@ impl MemDisk {
         lock(&self.0).capacity = bytes;
     }
 
+    /// Bytes that all files together have.
+    pub fn used(&self) -> u64 {
+        lock(&self.0).used()
+    }
+
     /// The time that files get when they are written, ms since the epoch.
     pub fn set_now_ms(&self, now_ms: i64) {
         lock(&self.0).now_ms = now_ms;
@@ -230,6 +235,9 @@ impl Content {
 
 impl State {
     fn allow(&mut self, operation: Operation, path: &Path) -> Result<(), (io::Error, usize)> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
         let text = path.to_string_lossy().into_owned();
         let matching = |failure: &Failure| failure.operation == operation && text.contains(&failure.path);
         let Some(at) = self.failures.iter().position(matching) else { return Ok(()) };
@@ -248,6 +256,11 @@ impl State {
     fn change_names(&mut self, dir: &Path, change: NameChange) {
         change.apply(&mut self.names);
         self.journal.entry(dir.to_owned()).or_default().push(change);
+    }
+
+    /// A directory moves, or goes, with all that is in it: what comes under its name later is another one.
+    fn forget_changes(&mut self, dir: &Path) {
+        self.journal.retain(|changed, _| !changed.starts_with(dir));
     }
 
     fn below(&self, dir: &Path) -> Vec<(PathBuf, Node)> {
@@ -331,6 +344,7 @@ impl Disk for MemDisk {
         }
         let moved = state.below(from);
         let remove = moved.iter().map(|(path, _)| path.clone()).collect();
+        state.forget_changes(from);
         let under = |path: &PathBuf| match path.strip_prefix(from) {
             Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
             Ok(rest) => to.join(rest),
@@ -358,6 +372,7 @@ impl Disk for MemDisk {
             return Err(not_found(dir));
         }
         let remove = state.below(dir).into_iter().map(|(path, _)| path).collect();
+        state.forget_changes(dir);
         state.change_names(&parent(dir), NameChange { remove, add: vec![] });
         Ok(())
     }
@@ -420,13 +435,15 @@ impl DiskFile for MemFile {
             bytes.truncate(torn_bytes);
             error = Some(failure);
         }
-        let (used, position) = (state.used(), position as usize);
-        let len = state.files[self.file].cached.len();
-        let growth = (position + bytes.len()).saturating_sub(len) as u64;
-        if let Some(capacity) = state.capacity.filter(|capacity| used + growth > *capacity) {
-            let excess = (used + growth - capacity) as usize;
-            bytes.truncate(bytes.len().saturating_sub(excess));
-            error.get_or_insert_with(|| ErrorKind::StorageFull.into());
+        let position = position as usize;
+        if let Some(capacity) = state.capacity {
+            let len = state.files[self.file].cached.len();
+            let growth = (position + bytes.len()).saturating_sub(len) as u64;
+            let excess = (state.used() + growth).saturating_sub(capacity) as usize;
+            if excess > 0 {
+                bytes.truncate(bytes.len().saturating_sub(excess));
+                error.get_or_insert_with(|| ErrorKind::StorageFull.into());
+            }
         }
         let now_ms = state.now_ms;
         let content = &mut state.files[self.file];

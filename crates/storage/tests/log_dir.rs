@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use storage::testing::MemDisk;
-use storage::{Checkpoint, DirName, Disk, LogDir, LogDirError, MetaProperties, Offsets, RealDisk, Shutdown};
+use storage::{Checkpoint, Claim, DirName, Disk, LogDir, LogDirError, MetaProperties, Offsets, RealDisk, Shutdown};
 use wire::Uuid;
 
 const DIR: &str = "/logs";
@@ -162,4 +162,28 @@ fn a_deleted_partition_frees_its_name_at_once() {
     dir.remove(&deleted).unwrap();
     assert_eq!(dir.directories().unwrap().len(), 1);
     dir.probe().unwrap();
+}
+
+#[test]
+fn a_partition_that_does_not_say_whose_it_is_is_taken_but_not_after_a_power_cut() {
+    let (ours, theirs) = (Uuid([1; 16]), Uuid([2; 16]));
+    let disk = MemDisk::new();
+    let dir = open(&disk, BOOT);
+    dir.loss_is_known(BOOT).unwrap();
+    assert_eq!(dir.claim("t", 0, ours).unwrap(), Claim::Nothing);
+    let path = dir.partition_path("t", 0);
+    disk.create_dir(&path).unwrap();
+    drop(dir);
+    let dir = open(&disk, BOOT);
+    assert_eq!(dir.claim("t", 0, ours).unwrap(), Claim::Ours, "as an old version left it");
+    assert_eq!(dir.claim("t", 0, ours).unwrap(), Claim::Ours);
+    let aside = |unique: &str| Claim::PutAside(Path::new(DIR).join(format!("t-0.{unique}-stray")));
+    assert_eq!(dir.claim("t", 0, theirs).unwrap(), aside(&"01".repeat(16)));
+    drop(dir);
+    let dir = open(&disk, NEXT_BOOT);
+    for unique in [format!("{:032x}", 0), format!("{:032x}", 1)] {
+        disk.create_dir(&path).unwrap();
+        assert_eq!(dir.claim("t", 0, ours).unwrap(), aside(&unique), "it may be anybody's");
+        assert_eq!(dir.claim("t", 0, ours).unwrap(), Claim::Nothing);
+    }
 }

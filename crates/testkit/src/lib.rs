@@ -1,5 +1,7 @@
 //! What the tests of several crates share. A dev-dependency only: the product never depends on it.
 
+pub mod simulation;
+
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 

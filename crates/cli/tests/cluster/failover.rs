@@ -107,7 +107,8 @@ fn a_silent_leader_is_not_named_until_it_answers_again() {
 /// The others say at once how far they know, however seldom they beat otherwise.
 #[test]
 fn a_node_that_takes_its_leave_need_not_wait_for_heartbeats() {
-    let cluster = Cluster::start_with("broker.heartbeat.interval.ms=60000\nbroker.session.timeout.ms=180000\n");
+    let cluster =
+        Cluster::start_with(|_| "broker.heartbeat.interval.ms=60000\nbroker.session.timeout.ms=180000\n".to_owned());
     let (leader, _) = prepare(&cluster);
     let mut cluster = cluster;
     cluster.nodes[leader - 1].stop();

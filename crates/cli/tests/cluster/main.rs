@@ -5,6 +5,7 @@
 
 mod failover;
 mod nodes;
+mod racks;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -112,13 +112,13 @@ impl Drop for Node {
 
 impl Cluster {
     pub fn start() -> Cluster {
-        Cluster::start_with("")
+        Cluster::start_with(|_| String::new())
     }
 
-    /// With these lines in every node's file.
-    pub fn start_with(settings: &str) -> Cluster {
+    /// With more lines in the file of each node.
+    pub fn start_with(more: impl Fn(usize) -> String) -> Cluster {
         let ports: Vec<(u16, u16)> = (0..3).map(|_| (testkit::free_port(), testkit::free_port())).collect();
-        let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(id, &ports, settings)).collect();
+        let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(id, &ports, &more(id))).collect();
         let id = said(klamm("kafka-storage", &["random-uuid"]).output().unwrap());
         for node in &mut nodes {
             said(klamm("kafka-storage", &["format", "-t", id.trim(), "-c", &node.file()]).output().unwrap());

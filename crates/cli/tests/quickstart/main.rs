@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod home;
+mod ids;
 mod steps;
 mod zookeeper;

@@ -1,4 +1,5 @@
-//! Fetching: one request at a time to each leader, for all of its partitions that have nothing waiting.
+//! Fetching: one request at a time to each node, for all partitions that are read there and have nothing waiting. That is
+//! their leader, or the follower that the leader names as nearer (`client.rack`, KIP-392).
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -34,6 +35,8 @@ pub(super) struct Answer {
 struct PartAnswer {
     partition: TopicPartition,
     code: ErrorCode,
+    /// The follower that is to be read from instead.
+    read_replica: Option<i32>,
     frame: Arc<Reply>,
     range: Range<usize>,
     aborted: Vec<(i64, i64)>,
@@ -49,25 +52,28 @@ struct Limits {
 }
 
 impl Consumer {
-    /// Sends fetches to all leaders that have something to tell and are not being asked already.
+    /// Sends fetches to all nodes that have something to tell and are not being asked already.
     pub(super) fn start_fetches(&mut self) {
         let now = Instant::now();
-        let mut by_leader: BTreeMap<i32, Vec<Wanted>> = BTreeMap::new();
+        let mut by_node: BTreeMap<i32, Vec<Wanted>> = BTreeMap::new();
         for (tp, part) in &mut self.parts {
             let waits = part.not_before.is_some_and(|at| at > now);
             let (Some(leader), Some(offset)) = (part.leader, part.position) else { continue };
-            if waits || part.paused || part.in_flight || part.fetched.is_some() || self.fetching.contains(&leader) {
+            part.read_replica =
+                part.read_replica.filter(|(_, since)| since.elapsed() < self.config.client.metadata_max_age);
+            let node = part.read_replica.map_or(leader, |(id, _)| id);
+            if waits || part.paused || part.in_flight || part.fetched.is_some() || self.fetching.contains(&node) {
                 continue;
             }
             part.not_before = None;
-            by_leader.entry(leader).or_default().push(Wanted {
+            by_node.entry(node).or_default().push(Wanted {
                 partition: tp.clone(),
                 topic_id: part.topic_id,
                 leader_epoch: part.leader_epoch,
                 offset,
             });
         }
-        for (node, wanted) in by_leader {
+        for (node, wanted) in by_node {
             for w in &wanted {
                 if let Some(part) = self.parts.get_mut(&w.partition) {
                     part.in_flight = true;
@@ -94,12 +100,14 @@ impl Consumer {
     pub(super) fn settle(&mut self, answer: Answer) -> Result<(), Error> {
         let Answer { node, wanted, result } = answer;
         self.fetching.remove(&node);
-        let retry_at = Instant::now() + self.config.client.retry_backoff;
+        let now = Instant::now();
+        let retry_at = now + self.config.client.retry_backoff;
         for w in &wanted {
             if let Some(part) = self.parts.get_mut(&w.partition) {
                 part.in_flight = false;
                 if result.is_err() {
                     part.not_before = Some(retry_at);
+                    part.read_replica = None;
                 }
             }
         }
@@ -120,13 +128,19 @@ impl Consumer {
                 continue;
             }
             let (topic, index) = &answer.partition;
+            // Whatever a follower cannot give is asked of the leader.
+            let was_replica = if answer.code == ErrorCode::None { None } else { part.read_replica.take() };
             match answer.code {
+                ErrorCode::None if answer.read_replica.is_some() => {
+                    part.read_replica = answer.read_replica.map(|id| (id, now));
+                }
                 ErrorCode::None if answer.range.is_empty() => {}
                 ErrorCode::None => {
                     let aborted = (self.config.isolation == Isolation::ReadCommitted).then_some(answer.aborted);
                     part.fetched =
                         Some(Fetched::new(answer.frame, answer.range, aborted, asked.offset, self.config.check_crcs));
                 }
+                ErrorCode::OffsetOutOfRange if was_replica.is_some() => {}
                 ErrorCode::OffsetOutOfRange => match self.config.reset {
                     OffsetReset::None => {
                         let why =
@@ -232,6 +246,7 @@ fn read(frame: Arc<Reply>, wanted: &[Wanted]) -> Result<Vec<PartAnswer>, Error> 
             answers.push(PartAnswer {
                 partition: (name.clone(), p.partition_index),
                 code: ErrorCode::from_code(p.error_code),
+                read_replica: (p.preferred_read_replica >= 0).then_some(p.preferred_read_replica),
                 frame: frame.clone(),
                 range,
                 aborted: aborted

@@ -82,6 +82,8 @@ struct Part {
     name: Arc<str>,
     leader: Option<i32>,
     leader_epoch: i32,
+    /// The follower that the leader sends this consumer to, and since when (KIP-392).
+    read_replica: Option<(i32, Instant)>,
     topic_id: Uuid,
     /// The next offset to hand out; none until it is known.
     position: Option<i64>,
@@ -109,8 +111,13 @@ impl Part {
     fn locate(&mut self, index: i32, metadata: &Metadata) {
         let topic = metadata.topic(&self.name);
         let known = topic.and_then(|t| t.partitions.iter().find(|p| p.index == index));
+        let before = (self.leader, self.leader_epoch);
         self.leader = known.and_then(|p| p.leader);
         self.leader_epoch = known.map_or(-1, |p| p.leader_epoch);
+        let is_there = |(id, _): &(i32, Instant)| metadata.nodes.iter().any(|node| node.id == *id);
+        if before != (self.leader, self.leader_epoch) || !self.read_replica.as_ref().is_some_and(is_there) {
+            self.read_replica = None;
+        }
         self.topic_id = topic.map_or(Uuid::ZERO, |t| t.id);
     }
 }
@@ -204,6 +211,7 @@ impl Consumer {
                 name: tp.0.as_str().into(),
                 leader: None,
                 leader_epoch: -1,
+                read_replica: None,
                 topic_id: Uuid::ZERO,
                 position: None,
                 seek: None,

@@ -78,7 +78,7 @@ pub fn page() -> String {
         let answer = match old.effect {
             Effect::Refused(reason) => format!("refuses the start: {reason}"),
             Effect::Ignored(reason) | Effect::Later(reason) => format!("no effect: {reason}"),
-            Effect::Works => "works: it names the quorum that `bin/zkServer.sh` starts".to_owned(),
+            Effect::Works => format!("works: {}", old.doc),
         };
         let _ = writeln!(page, "| `{}` | {answer} |", old.name);
     }

@@ -3,19 +3,21 @@
 //! Answers at once when `min_bytes` are there, something is wrong, or nobody wants to wait; otherwise the request is
 //! parked in its partitions and answered when they have enough or `max_wait_ms` is over. Records leave as regions of
 //! files. A consumer reads up to the high watermark, a follower up to the log's end: its fetch says what it has, which
-//! moves the high watermark. Versions: 7 brought sessions (KIP-227, `fetch_sessions.rs`), 9 the leader epoch check (KIP-320), 11 racks,
-//! 12 divergence (flexible), 13 topic ids, 15 the
-//! follower's broker epoch (KIP-903), 16 leader hints (KIP-951).
+//! moves the high watermark. A consumer that may read from followers (version 11, KIP-392) is sent to the one in its
+//! rack, where `replica.selector.class` says so. Versions: 7 brought sessions (KIP-227, `fetch_sessions.rs`), 9 the leader
+//! epoch check (KIP-320), 11 racks, 12 divergence (flexible), 13 topic ids, 15 the follower's broker epoch (KIP-903),
+//! 16 leader hints (KIP-951).
 
 use super::{Close, Cx, Reply, leader_hint, quorum_fetch};
 use crate::fetch_sessions::{Context, News, Wanted};
 use crate::metrics::{Amounts, Flow, Slot};
 use crate::net::output::COPY_MAX;
 use crate::partitions::{Cell, Topic};
+use broker::ReplicaSelector;
 use replication::{Park, Partition, ReplicaFetch};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, MutexGuard};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::Duration;
 use storage::{AbortedTxn, Fault, ReadError};
 use wire::codec::{Array, Records};
@@ -27,6 +29,8 @@ use wire::messages::fetch_response::{
 use wire::{ErrorCode, Uuid};
 
 pub const VERSIONS: RangeInclusive<i16> = 4..=18;
+/// Who asks in this version can be sent elsewhere, and may read from a follower.
+const RACKS_FROM: i16 = 11;
 
 /// One partition's part of the answer.
 pub struct Fetched {
@@ -39,6 +43,10 @@ pub struct Fetched {
     hot: bool,
     aborted: Option<Vec<AbortedTransaction>>,
     diverging: Option<EpochEndOffset>,
+    /// Where a consumer should read instead.
+    preferred: Option<i32>,
+    /// A follower must hear of the high watermark at once.
+    is_news: bool,
 }
 
 impl Fetched {
@@ -52,12 +60,14 @@ impl Fetched {
             hot: false,
             aborted: None,
             diverging: None,
+            preferred: None,
+            is_news: false,
         }
     }
 
     /// Something that the client must see at once.
     fn is_urgent(&self) -> bool {
-        self.error != ErrorCode::None || self.diverging.is_some()
+        self.error != ErrorCode::None || self.diverging.is_some() || self.preferred.is_some() || self.is_news
     }
 }
 
@@ -74,6 +84,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
         max_bytes: request.max_bytes.clamp(0, node.config.fetch_max_bytes) as u32,
         committed: request.isolation_level == 1,
         replica: follower(&request, cx.version()),
+        rack: (cx.version() >= RACKS_FROM).then_some(&request.rack_id),
     };
     if limits.replica.is_some() {
         reply.count_as(Slot::FETCH_FOLLOWER);
@@ -101,11 +112,13 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
     send(cx, context, fetched, reply)
 }
 
-struct Limits {
+struct Limits<'a> {
     max_bytes: u32,
     committed: bool,
     /// The broker that follows, and its epoch; `None` for a consumer.
     replica: Option<(i32, i64)>,
+    /// The consumer's, where it may read from a follower; empty when it has none.
+    rack: Option<&'a str>,
 }
 
 fn follower(request: &FetchRequest<'_>, version: i16) -> Option<(i32, i64)> {
@@ -119,7 +132,7 @@ fn is_enough(fetched: &[Fetched], min_bytes: i32) -> bool {
     bytes >= min_bytes.max(0) as usize || fetched.iter().any(Fetched::is_urgent)
 }
 
-fn read_all(cx: &Cx<'_>, context: &Context<'_>, limits: &Limits) -> Vec<Fetched> {
+fn read_all(cx: &Cx<'_>, context: &Context<'_>, limits: &Limits<'_>) -> Vec<Fetched> {
     let mut left = limits.max_bytes;
     let mut any = false;
     context
@@ -135,7 +148,7 @@ fn read_all(cx: &Cx<'_>, context: &Context<'_>, limits: &Limits) -> Vec<Fetched>
         .collect()
 }
 
-fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: bool) -> Fetched {
+fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first: bool) -> Fetched {
     let topic = match find(cx, wanted) {
         Ok(topic) => topic,
         Err(error) => return Fetched::refused(error),
@@ -145,7 +158,12 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
     };
     cell.used.store(true, Relaxed);
     let mut partition = cell.lock();
-    if let Err(error) = partition.check_epoch(wanted.current_leader_epoch) {
+    let may_follow = limits.rack.is_some() && limits.replica.is_none() && !cell.dropped.load(Acquire);
+    let checked = match may_follow {
+        true => partition.check_reader_epoch(wanted.current_leader_epoch),
+        false => partition.check_epoch(wanted.current_leader_epoch),
+    };
+    if let Err(error) = checked {
         return Fetched::refused(error);
     }
     if limits.replica.is_some_and(|(id, _)| !partition.has_follower(id)) {
@@ -162,11 +180,22 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
         hot: log.is_hot(wanted.offset),
         aborted: limits.committed.then(Vec::new),
         diverging: None,
+        preferred: None,
+        is_news: false,
     };
     if wanted.last_fetched_epoch >= 0 {
         let (epoch, end_offset) = log.epoch_end_offset(wanted.last_fetched_epoch);
         if epoch < wanted.last_fetched_epoch || end_offset < wanted.offset {
             fetched.diverging = Some(EpochEndOffset { epoch, end_offset });
+            return fetched;
+        }
+    }
+    let selector = cx.node.config.replication.replica_selector;
+    if let Some(rack) = limits.rack.filter(|_| may_follow && selector != ReplicaSelector::Leader) {
+        let image = cx.node.image();
+        fetched.preferred =
+            selector.select(&image.cluster, &partition, rack, &cx.peer.listener, wanted.offset);
+        if fetched.preferred.is_some() {
             return fetched;
         }
     }
@@ -199,7 +228,7 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits, left: u32, first: boo
             Ok(false) => {}
             Err(error) => return Fetched::refused(error),
         }
-        fetched.high_watermark = partition.high_watermark();
+        (fetched.high_watermark, fetched.is_news) = partition.tell_high_watermark(replica);
         fetched.last_stable_offset = partition.last_stable_offset();
     }
     fetched
@@ -225,7 +254,7 @@ fn find(cx: &Cx<'_>, wanted: &Wanted<'_>) -> Result<Arc<Topic>, ErrorCode> {
 }
 
 /// Parks the request in its partitions; `None` when there is enough by now.
-fn park(cx: &Cx<'_>, context: &Context<'_>, min_bytes: i32, limits: &Limits) -> Option<Arc<Park>> {
+fn park(cx: &Cx<'_>, context: &Context<'_>, min_bytes: i32, limits: &Limits<'_>) -> Option<Arc<Park>> {
     let request = Park::new(min_bytes as i64);
     for wanted in &context.wanted {
         let Some(cell) = find(cx, wanted).ok().and_then(|t| t.cell(wanted.partition).cloned()) else { continue };
@@ -311,7 +340,7 @@ fn partition_answer<'a>(wanted: &Wanted<'_>, fetched: Fetched, leader: Option<(i
             None => LeaderIdAndEpoch::default(),
         },
         aborted_transactions: fetched.aborted.map(Array::from),
-        preferred_read_replica: -1,
+        preferred_read_replica: fetched.preferred.unwrap_or(-1),
         records: Some(fetched.records),
         ..Default::default()
     }

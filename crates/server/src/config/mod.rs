@@ -75,6 +75,7 @@ pub struct BrokerConfig {
     pub zoo: Option<Arc<ZooConfig>>,
     /// Where the cluster is found, of a broker that says so by `zookeeper.connect`.
     pub zookeeper: Option<ZooKeeper>,
+    /// -1 while it has yet to be given one ([`ZooKeeper::ids_above`]).
     pub node_id: i32,
     pub rack: Option<String>,
     pub roles: Roles,
@@ -214,7 +215,8 @@ impl BrokerConfig {
             return Err(ConfigError(errors));
         }
         let zookeeper = zookeeper::fill_in(&mut file).map_err(ConfigError)?;
-        reader::fill_in_node_id(&mut file).map_err(ConfigError::one)?;
+        let wants_id = zookeeper.as_ref().is_some_and(|zookeeper| zookeeper.ids_above.is_some());
+        reader::fill_in_node_id(&mut file, wants_id).map_err(ConfigError::one)?;
         let mut reader = Reader::new(&file);
         let config = read(&mut reader, path);
         match (config, reader.errors) {
@@ -223,9 +225,20 @@ impl BrokerConfig {
                 config.remarks.extend(logging::remarks(&config.logging));
                 config.zookeeper = zookeeper;
                 config.file = file;
+                if wants_id {
+                    config.set_node_id(-1);
+                }
                 Ok(config)
             }
             (_, errors) => Err(ConfigError(errors)),
+        }
+    }
+
+    /// The id that the node was given, or -1 while it has none.
+    pub fn set_node_id(&mut self, id: i32) {
+        self.node_id = id;
+        for key in ["node.id", "broker.id"] {
+            self.file.insert(key.to_owned(), id.to_string());
         }
     }
 

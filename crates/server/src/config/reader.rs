@@ -28,8 +28,8 @@ pub(super) fn wrong_values(file: &Properties) -> Vec<String> {
 /// The id of a node that was given none.
 const DEFAULT_NODE_ID: &str = "1";
 
-/// `node.id` and `broker.id` are one: whichever is there fills in the other.
-pub(super) fn fill_in_node_id(file: &mut Properties) -> Result<(), String> {
+/// `node.id` and `broker.id` are one: whichever is there fills in the other. `may_lack`: the node is going to be given one.
+pub(super) fn fill_in_node_id(file: &mut Properties, may_lack: bool) -> Result<(), String> {
     let id = |name: &str| file.get(name).map(|id| id.trim().to_owned());
     match (id("node.id"), id("broker.id").filter(|id| id != "-1")) {
         (Some(node), Some(broker)) if node != broker => Err(invalid(
@@ -43,7 +43,7 @@ pub(super) fn fill_in_node_id(file: &mut Properties) -> Result<(), String> {
             Ok(())
         }
         (Some(id), _) | (None, Some(id)) => Err(invalid("broker.id", &id, "Value must be at least 0, or -1 for none")),
-        (None, None) if file.contains_key("process.roles") => {
+        (None, None) if file.contains_key("process.roles") && !may_lack => {
             Err("Missing required configuration \"node.id\" which has no default value.".to_owned())
         }
         (None, None) => {

@@ -345,3 +345,14 @@ fn stored_config_providers_refuse_the_start() {
     let stored = Properties::from([("config.providers.file.class".to_owned(), "x".to_owned())]);
     assert_eq!(guard::stored_broker_refusals(&stored).len(), 1);
 }
+
+#[test]
+fn consumers_are_sent_where_a_class_of_kafkas_says_and_no_other() {
+    let selector = |class: &str| config(&[("replica.selector.class", class)]).map(|c| c.replication.replica_selector);
+    let package = "org.apache.kafka.common.replica";
+    assert_eq!(config(&[]).unwrap().replication.replica_selector, broker::ReplicaSelector::Leader);
+    assert_eq!(selector(&format!("{package}.LeaderSelector")).unwrap(), broker::ReplicaSelector::Leader);
+    assert_eq!(selector(&format!("{package}.RackAwareReplicaSelector")).unwrap(), broker::ReplicaSelector::RackAware);
+    let refused = selector("com.example.Nearest").unwrap_err().to_string();
+    assert!(refused.contains("com.example.Nearest") && refused.contains("RackAwareReplicaSelector"), "{refused}");
+}

@@ -10,6 +10,9 @@ use super::zoo::{CLIENT_LISTENER, FIRST_NODE_ID};
 
 const CONNECT: &str = "zookeeper.connect";
 const TIMEOUT: &str = "zookeeper.connection.timeout.ms";
+const GENERATES: &str = "broker.id.generation.enable";
+const RESERVED: &str = "reserved.broker.max.id";
+const DEFAULT_RESERVED: i32 = 1000;
 /// The port of an address that names none, as ZooKeeper has it.
 const DEFAULT_PORT: u16 = 2181;
 /// How long the quorum is looked for; in Kafka the session's time.
@@ -22,6 +25,9 @@ pub struct ZooKeeper {
     pub connect: String,
     /// How long it is looked for.
     pub timeout: Duration,
+    /// The broker has no id in its file: it keeps that of its directories, or is given one above this
+    /// (`reserved.broker.max.id`).
+    pub ids_above: Option<i32>,
 }
 
 /// Puts the settings of a KRaft broker that mean the same beside `zookeeper.connect`. `None` where that is not set.
@@ -45,14 +51,22 @@ pub(super) fn fill_in(file: &mut Properties) -> Result<Option<ZooKeeper>, Vec<St
         }
     };
     let id = ["broker.id", "node.id"].iter().find_map(|key| file.get(*key).map(|id| id.trim().to_owned()));
+    let (generates, reserved) = (generates(file, &mut errors), reserved(file, &mut errors));
+    let mut ids_above = None;
     match id.as_deref().map(str::parse::<i32>) {
         Some(Ok(id)) if id >= FIRST_NODE_ID => errors.push(format!(
             "broker.id={id} is not allowed: numbers from {FIRST_NODE_ID} on belong to the processes of the quorum"
         )),
+        None | Some(Ok(-1)) if generates => ids_above = Some(reserved),
         None | Some(Ok(-1)) => errors.push(
-            "broker.id is not set: ids are not handed out, so give each broker a number of its own, as broker.id=0"
+            "broker.id must be equal or greater than 0: give each broker a number of its own, or let them be handed out \
+             (broker.id.generation.enable=true)"
                 .to_owned(),
         ),
+        Some(Ok(id)) if generates && id > reserved => errors.push(format!(
+            "broker.id={id} must be equal or greater than -1 and not greater than {RESERVED}={reserved}: those above are \
+             handed out. Raise {RESERVED}, or set {GENERATES}=false"
+        )),
         _ => {} // what is no number is told with the rest
     }
     match servers(&connect) {
@@ -64,12 +78,37 @@ pub(super) fn fill_in(file: &mut Properties) -> Result<Option<ZooKeeper>, Vec<St
             if let Some(map) = file.get_mut("listener.security.protocol.map") {
                 map.push_str(&format!(",{CLIENT_LISTENER}:PLAINTEXT"));
             }
-            Ok(Some(ZooKeeper { connect, timeout }))
+            Ok(Some(ZooKeeper { connect, timeout, ids_above }))
         }
         Ok(_) => Err(errors),
         Err(why) => {
             errors.push(format!("{CONNECT}={connect} is not allowed: {why}"));
             Err(errors)
+        }
+    }
+}
+
+/// Whether brokers without an id are given one.
+fn generates(file: &Properties, errors: &mut Vec<String>) -> bool {
+    let value = file.get(GENERATES).map(|value| value.trim().to_ascii_lowercase());
+    match value.as_deref() {
+        None | Some("true") => true,
+        Some("false") => false,
+        Some(other) => {
+            errors.push(format!("{GENERATES}={other} is not allowed: it is true or false"));
+            true
+        }
+    }
+}
+
+/// The highest id that is never given out.
+fn reserved(file: &Properties, errors: &mut Vec<String>) -> i32 {
+    let Some(value) = file.get(RESERVED).map(|value| value.trim()) else { return DEFAULT_RESERVED };
+    match value.parse() {
+        Ok(id) if (0..FIRST_NODE_ID).contains(&id) => id,
+        _ => {
+            errors.push(format!("{RESERVED}={value} is not allowed: it is a number from 0 to {}", FIRST_NODE_ID - 1));
+            DEFAULT_RESERVED
         }
     }
 }
@@ -123,13 +162,32 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_without_an_id_is_to_be_given_one() {
+        let ids_above = |settings: &[(&str, &str)]| filled(settings).1.unwrap().unwrap().ids_above;
+        assert_eq!(ids_above(&[(CONNECT, "a:1")]), Some(1000));
+        assert_eq!(ids_above(&[("broker.id", " -1"), (RESERVED, "5"), (CONNECT, "a:1")]), Some(5));
+        assert_eq!(ids_above(&[("broker.id", "3"), (CONNECT, "a:1")]), None);
+        assert_eq!(ids_above(&[("broker.id", "2000"), (GENERATES, "False"), (CONNECT, "a:1")]), None);
+        let file = [(CONNECT, "a:1"), ("log.dirs", "/tmp/x"), ("listeners", "PLAINTEXT://localhost:9092")];
+        let file: Properties = file.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let mut config = crate::config::BrokerConfig::new(file, None).unwrap();
+        assert_eq!(config.node_id, -1);
+        config.set_node_id(1001);
+        assert_eq!((config.node_id, config.file["broker.id"].as_str()), (1001, "1001"));
+    }
+
+    #[test]
     fn what_cannot_be_is_told_with_what_to_do() {
         for (settings, said) in [
             (&[("broker.id", "0"), (CONNECT, "a:1/kafka")][..], "leave /kafka out"),
             (&[("broker.id", "0"), (CONNECT, "a b:1")], "a b:1 is no address"),
             (&[("broker.id", "0"), (CONNECT, ",")], "host:port"),
-            (&[("broker.id", "-1"), (CONNECT, "a:1")], "broker.id is not set"),
-            (&[(CONNECT, "a:1")], "broker.id is not set"),
+            (&[(GENERATES, "false"), ("broker.id", "-1"), (CONNECT, "a:1")], "equal or greater than 0"),
+            (&[(GENERATES, "false"), (CONNECT, "a:1")], "equal or greater than 0"),
+            (&[(GENERATES, "yes"), (CONNECT, "a:1")], "true or false"),
+            (&[(RESERVED, "-1"), (CONNECT, "a:1")], "a number from 0"),
+            (&[("broker.id", "1001"), (CONNECT, "a:1")], "those above are handed out"),
+            (&[("broker.id", "6"), (RESERVED, "5"), (CONNECT, "a:1")], "those above are handed out"),
             (&[("broker.id", "2147483647"), (CONNECT, "a:1")], "belong to the processes of the quorum"),
             (&[("broker.id", "0"), (CONNECT, "a:1"), ("process.roles", "broker")], "remove one of them"),
             (&[("broker.id", "0"), (CONNECT, "a:1"), (TIMEOUT, "x")], TIMEOUT),

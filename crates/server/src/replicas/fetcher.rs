@@ -6,13 +6,14 @@ use crate::node::Node;
 use crate::partitions::Cell;
 use crate::sync;
 use broker::{FetchSettings, Fetcher, Verdict};
-use client::{Connection, Error, Pending, Reply};
+use client::{Dialogue, Error};
 use metadata::image::TopicIdPartition;
 use replication::{Answer, Followed, Position};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use storage::Fault;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
@@ -86,7 +87,8 @@ struct Task {
     inbox: Arc<Fetching>,
     fetcher: Fetcher,
     cells: HashMap<TopicIdPartition, Arc<Cell>>,
-    connection: Option<Connection>,
+    /// `None` while it has to be made.
+    connection: Option<Dialogue>,
     /// Fetched once what is in their logs is on the disk.
     unsynced: Vec<Arc<Cell>>,
     /// Somebody was told that the leader cannot be reached.
@@ -95,7 +97,7 @@ struct Task {
 
 /// How a fetch that is under way ends.
 enum Outcome {
-    Answered(Result<Reply, Error>),
+    Answered(Result<(), Error>),
     /// Partitions were added that must not wait for it.
     Overtaken,
     Stopped,
@@ -125,14 +127,20 @@ impl Task {
                 }
                 continue;
             };
+            let limit = self.limit(request.max_wait_ms);
             let outcome = match self.send(request).await {
-                Ok(pending) => self.wait(pending).await,
+                Ok(mut connection) => {
+                    let outcome = self.wait(&mut connection, limit).await;
+                    if matches!(outcome, Outcome::Answered(Ok(()))) {
+                        self.connection = self.take(connection).await;
+                    }
+                    outcome
+                }
                 Err(error) => Outcome::Answered(Err(error)),
             };
             match outcome {
-                Outcome::Answered(Ok(reply)) => self.take(&reply).await,
+                Outcome::Answered(Ok(())) => {}
                 Outcome::Answered(Err(error)) => {
-                    self.connection = None;
                     let rest_ms = self.fetcher.disconnected();
                     if rest_ms > 0 && !self.is_told {
                         self.is_told = true;
@@ -146,7 +154,6 @@ impl Task {
                 }
                 Outcome::Overtaken => {
                     // Answers come in order: only another connection is free.
-                    self.connection = None;
                     self.fetcher.abandon();
                 }
                 Outcome::Stopped => return,
@@ -198,13 +205,17 @@ impl Task {
         }
     }
 
-    async fn send(&mut self, mut request: FetchRequest<'static>) -> Result<Pending, Error> {
-        let connection = match self.connection.as_ref().filter(|connection| connection.is_open()) {
-            Some(connection) => connection.clone(),
+    /// How long an answer may take.
+    fn limit(&self, max_wait_ms: i32) -> Duration {
+        self.node.config.replication.replica_socket_timeout + Duration::from_millis(max_wait_ms.max(0) as u64)
+    }
+
+    async fn send(&mut self, mut request: FetchRequest<'static>) -> Result<Dialogue, Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
             None => {
                 let client_id = format!("broker-{}-fetcher-{}", self.node.node_id, self.at);
-                let connection = leader::connect(&self.node, self.leader, client_id).await?;
-                self.connection.insert(connection).clone()
+                leader::connect(&self.node, self.leader, client_id).await?
             }
         };
         let version = connection.version(ApiKey::Fetch)?;
@@ -219,76 +230,103 @@ impl Task {
         } else {
             request.replica_id = -1;
         }
-        let settings = &self.node.config.replication;
-        let limit = settings.replica_socket_timeout + Duration::from_millis(request.max_wait_ms.max(0) as u64);
-        connection.start_within(version, &request, limit).await
+        let sent = tokio::time::timeout(self.limit(0), connection.send(version, &request)).await;
+        sent.map_err(|_| self.silent())??;
+        Ok(connection)
     }
 
-    async fn wait(&mut self, pending: Pending) -> Outcome {
+    fn silent(&self) -> Error {
+        Error::Timeout(format!("broker {} did not answer in time", self.leader))
+    }
+
+    async fn wait(&mut self, connection: &mut Dialogue, limit: Duration) -> Outcome {
         let node = self.node.clone();
         let mut stopped = std::pin::pin!(node.stopped());
-        let mut reply = std::pin::pin!(pending.reply());
+        let mut answer = std::pin::pin!(tokio::time::timeout(limit, connection.answer()));
         loop {
             tokio::select! {
                 biased;
-                reply = &mut reply => return Outcome::Answered(reply),
+                answer = &mut answer => return Outcome::Answered(answer.unwrap_or_else(|_| Err(self.silent()))),
                 () = self.inbox.wake.notified() => {}
                 _ = &mut stopped => return Outcome::Stopped,
             }
             if self.take_changes() {
-                return match tokio::time::timeout(GRACE, &mut reply).await {
-                    Ok(reply) => Outcome::Answered(reply),
+                return match tokio::time::timeout(GRACE, &mut answer).await {
+                    Ok(answer) => Outcome::Answered(answer.unwrap_or_else(|_| Err(self.silent()))),
                     Err(_) => Outcome::Overtaken,
                 };
             }
         }
     }
 
-    async fn take(&mut self, reply: &Reply) {
-        let response: FetchResponse<'_> = match reply.decode() {
+    /// Takes the answer that has come; returns the connection where it is good for another one.
+    async fn take(&mut self, mut connection: Dialogue) -> Option<Dialogue> {
+        let response: FetchResponse<'_> = match connection.decode() {
             Ok(response) => response,
             Err(error) => {
                 error!(leader = self.leader, %error, "the leader's answer cannot be read");
-                self.connection = None;
                 tokio::time::sleep(Duration::from_millis(self.fetcher.disconnected() as u64)).await;
-                return;
+                return None;
             }
         };
         match self.fetcher.answered(&response) {
             Ok(true) => {}
-            Ok(false) => return,
+            Ok(false) => return Some(connection),
             Err(code) => {
                 warn!(leader = self.leader, error = code.name(), "the leader refused a fetch");
                 tokio::time::sleep(Duration::from_millis(self.node.config.replication.replica_fetch_backoff_ms as u64))
                     .await;
-                return;
+                return Some(connection);
             }
         }
         if std::mem::take(&mut self.is_told) {
             info!(leader = self.leader, "the leader can be reached again");
         }
-        let mut to_sync = Vec::new();
+        let (mut to_sync, mut out_of_range) = (Vec::new(), Vec::new());
         for topic in response.responses.iter() {
             for partition in topic.partitions.iter() {
                 let key = TopicIdPartition { topic_id: topic.topic_id, partition: partition.partition_index };
                 // What was removed meanwhile is nobody's any more.
                 let Some((cell, asked)) = self.cells.get(&key).cloned().zip(self.fetcher.asked(key)) else { continue };
-                self.take_partition(&cell, &asked, &partition, &mut to_sync).await;
+                match Verdict::of(ErrorCode::from_code(partition.error_code)) {
+                    Verdict::AskForRange => out_of_range.push((cell, asked)),
+                    verdict => self.take_partition(verdict, &cell, &asked, &partition, &mut to_sync).await,
+                }
             }
         }
+        drop(response);
+        let mut is_good = true;
+        for (cell, asked) in out_of_range {
+            let range = if is_good { self.range(&mut connection, &cell, &asked).await } else { Err(self.silent()) };
+            let followed = match range {
+                Ok((start, end)) => cell.lock().out_of_range(&asked, start, end),
+                Err(error) => {
+                    warn!(topic = %cell.topic, partition = cell.index, %error, "the leader does not say where its log begins");
+                    self.fetcher.rest(key(&cell), self.node.clock.now_ms());
+                    // The answer to one question could come as that to the next.
+                    is_good = false;
+                    continue;
+                }
+            };
+            self.followed(&cell, &asked, followed, &mut to_sync).await;
+        }
         self.sync(to_sync).await;
+        if !is_good {
+            self.fetcher.abandon();
+        }
+        is_good.then_some(connection)
     }
 
     async fn take_partition(
         &mut self,
+        verdict: Verdict,
         cell: &Arc<Cell>,
         asked: &Position,
         answer: &PartitionData<'_>,
         to_sync: &mut Vec<Arc<Cell>>,
     ) {
         let now_ms = self.node.clock.now_ms();
-        let code = ErrorCode::from_code(answer.error_code);
-        let followed = match Verdict::of(code) {
+        let followed = match verdict {
             Verdict::Take => {
                 let records = answer.records.as_ref().and_then(Records::borrowed).unwrap_or_default();
                 let diverging = Some((answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset));
@@ -301,19 +339,25 @@ impl Task {
                 cell.used.store(true, Relaxed);
                 cell.lock().take_answer(asked, &answer, now_ms)
             }
-            Verdict::AskForRange => match self.range(cell, asked).await {
-                Ok((start, end)) => cell.lock().out_of_range(asked, start, end),
-                Err(error) => {
-                    warn!(topic = %cell.topic, partition = cell.index, %error, "the leader does not say where its log begins");
-                    return self.fetcher.rest(key(cell), now_ms);
-                }
-            },
-            Verdict::Rest => return self.fetcher.rest(key(cell), now_ms),
+            Verdict::Rest | Verdict::AskForRange => return self.fetcher.rest(key(cell), now_ms),
             Verdict::Complain => {
+                let code = ErrorCode::from_code(answer.error_code);
                 warn!(topic = %cell.topic, partition = cell.index, leader = self.leader, error = code.name(), "the leader cannot give this partition");
                 return self.fetcher.rest(key(cell), now_ms);
             }
         };
+        self.followed(cell, asked, followed, to_sync).await;
+    }
+
+    /// What became of an answer.
+    async fn followed(
+        &mut self,
+        cell: &Arc<Cell>,
+        asked: &Position,
+        followed: Result<Followed, Fault>,
+        to_sync: &mut Vec<Arc<Cell>>,
+    ) {
+        let now_ms = self.node.clock.now_ms();
         match followed {
             Ok(Followed::Advanced { bytes, wants_sync, write_back }) => {
                 self.count(cell, bytes);
@@ -376,8 +420,7 @@ impl Task {
     }
 
     /// Where the leader's log begins and ends.
-    async fn range(&self, cell: &Cell, asked: &Position) -> Result<(i64, i64), Error> {
-        let connection = self.connection.clone().ok_or_else(|| Error::Disconnected("no connection".into()))?;
+    async fn range(&self, connection: &mut Dialogue, cell: &Cell, asked: &Position) -> Result<(i64, i64), Error> {
         let mut offsets = [0; 2];
         for (offset, timestamp) in offsets.iter_mut().zip([EARLIEST, LATEST]) {
             let partition = ListOffsetsPartition {
@@ -388,8 +431,8 @@ impl Task {
             let topic = ListOffsetsTopic { name: cell.topic.to_string().into(), partitions: vec![partition].into() };
             let request =
                 ListOffsetsRequest { replica_id: self.node.node_id, topics: vec![topic].into(), ..Default::default() };
-            let reply = connection.call(&request).await?;
-            let response: ListOffsetsResponse<'_> = reply.decode()?;
+            connection.call(&request, self.limit(0)).await?;
+            let response: ListOffsetsResponse<'_> = connection.decode()?;
             let found = response.topics.iter().flat_map(|topic| topic.partitions.to_vec()).next();
             let found = found.ok_or_else(|| Error::Protocol("the answer has no partition".into()))?;
             Error::check(ErrorCode::from_code(found.error_code), None)?;

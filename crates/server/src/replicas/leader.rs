@@ -1,14 +1,14 @@
 //! A connection to another broker, over the listener that brokers use among themselves.
 
 use crate::node::Node;
-use client::{ClientConfig, Connection, Error, Role};
+use client::{ClientConfig, Dialogue, Error, Role};
 use std::time::Duration;
 
 /// The longest answer that is read: the first batch of an answer comes whole, however large it is.
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
 /// Connects to broker `id` as the cluster's state has it.
-pub async fn connect(node: &Node, id: i32, client_id: String) -> Result<Connection, Error> {
+pub async fn connect(node: &Node, id: i32, client_id: String) -> Result<Dialogue, Error> {
     let settings = &node.config.replication;
     let image = node.image();
     let broker = image.cluster.broker(id);
@@ -37,8 +37,8 @@ pub async fn connect(node: &Node, id: i32, client_id: String) -> Result<Connecti
     let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
     let addresses = addresses.map_err(|e| Error::Disconnected(format!("{}: {e}", endpoint.host)))?;
     for address in addresses {
-        match Connection::open(address, &endpoint.host, &config).await {
-            Ok(connection) => return Ok(connection),
+        match Dialogue::open(address, &endpoint.host, &config).await {
+            Ok(dialogue) => return Ok(dialogue),
             Err(error) => failure = error,
         }
     }

@@ -222,7 +222,7 @@ impl Log {
             }
         }
         if is_new {
-            self.sync.segment_rolled();
+            self.sync.created();
         }
         // A log without records has no epochs to gather: Kafka makes the file empty.
         recovery.rebuilt_epochs &= self.size_bytes() > 0;

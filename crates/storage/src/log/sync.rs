@@ -22,6 +22,8 @@ pub(super) struct SyncState {
     names: bool,
     epochs: bool,
     txn_index: bool,
+    /// What says whose log it is may not be on the disk yet.
+    identity: bool,
     /// The log was closed: every file of the active segment counts.
     closing: bool,
     /// Segment and position up to which write-back was started.
@@ -46,6 +48,7 @@ impl SyncState {
             names: false,
             epochs: false,
             txn_index: false,
+            identity: false,
             closing: false,
             written_back: (0, 0),
         }
@@ -56,6 +59,12 @@ impl SyncState {
             self.first_unsynced_ms = now_ms;
         }
         self.unsynced_records = self.unsynced_records.saturating_add(records.max(1));
+    }
+
+    /// The log was made a moment ago.
+    pub fn created(&mut self) {
+        self.segment_rolled();
+        self.identity = true;
     }
 
     pub fn segment_rolled(&mut self) {
@@ -75,7 +84,7 @@ impl SyncState {
 
     /// After a crash nobody knows what the process before had synced.
     pub fn unknown(&mut self) {
-        (self.rolled, self.names, self.epochs, self.txn_index) = (true, true, true, true);
+        (self.rolled, self.names, self.epochs, self.txn_index, self.identity) = (true, true, true, true, true);
     }
 
     pub fn closed(&mut self) {
@@ -203,10 +212,13 @@ impl Log {
         if self.sync.epochs {
             files.push((self.folder.dir.join(crate::epochs::FILE_NAME), None));
         }
+        if self.sync.identity {
+            files.push((self.folder.dir.join(crate::partition_dir::METADATA_FILE), None));
+        }
         let dir = self.sync.names.then(|| self.folder.dir.clone());
         let state = &mut self.sync;
-        (state.unsynced_records, state.rolled, state.names, state.epochs, state.txn_index) =
-            (0, false, false, false, false);
+        (state.unsynced_records, state.rolled, state.names, state.epochs, state.txn_index, state.identity) =
+            (0, false, false, false, false, false);
         Some(SyncRequest {
             disk: self.folder.disk.clone(),
             dir,

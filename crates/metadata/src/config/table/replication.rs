@@ -22,7 +22,7 @@ pub(super) const KEYS: &[Key] = &[
     long("replica.high.watermark.checkpoint.interval.ms").default("5000").high()
         .works("How often the high watermarks are written down."),
     string("replica.selector.class")
-        .later("the cluster", "Java class that chooses which replica a consumer reads from."),
+        .works("Which replica consumers read from: the leader, or one in their own rack (client.rack)."),
     int("num.replica.fetchers").default("1").at_least(1).high().cluster_wide()
         .works("Connections to each leader that followers fetch over; a change counts for those that get a new leader."),
     int("num.replica.alter.log.dirs.threads").high()

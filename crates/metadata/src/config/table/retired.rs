@@ -5,10 +5,13 @@ use crate::config::key::Effect;
 /// A key that Kafka 4.3 no longer has.
 pub struct Retired {
     pub name: &'static str,
-    /// `Works` for what still says where the cluster is.
+    /// `Works` for what still says where the cluster is, and how a broker gets its id there.
     pub effect: Effect,
+    /// Of one that works: what it does.
+    pub doc: &'static str,
 }
 
+const QUORUM: &str = "it names the quorum that `bin/zkServer.sh` starts";
 const ZOOKEEPER: &str = "the cluster's state is kept by the brokers themselves";
 const ZOOKEEPER_TLS: &str = "nothing connects to ZooKeeper";
 const FORMAT: &str = "records have had one format (magic 2) since Kafka 0.11, and no other is stored";
@@ -23,11 +26,15 @@ pub fn find(name: &str) -> Option<&'static Retired> {
 }
 
 const fn ignored(name: &'static str, reason: &'static str) -> Retired {
-    Retired { name, effect: Effect::Ignored(reason) }
+    Retired { name, effect: Effect::Ignored(reason), doc: "" }
+}
+
+const fn works(name: &'static str, doc: &'static str) -> Retired {
+    Retired { name, effect: Effect::Works, doc }
 }
 
 const fn refused(name: &'static str, reason: &'static str) -> Retired {
-    Retired { name, effect: Effect::Refused(reason) }
+    Retired { name, effect: Effect::Refused(reason), doc: "" }
 }
 
 /// By name.
@@ -35,7 +42,7 @@ const fn refused(name: &'static str, reason: &'static str) -> Retired {
 pub const KEYS: &[Retired] = &[
     refused("advertised.host.name", RENAMED_ADVERTISED),
     refused("advertised.port", RENAMED_ADVERTISED),
-    ignored("broker.id.generation.enable", "without node.id and broker.id this node is 1"),
+    works("broker.id.generation.enable", "with zookeeper.connect, a broker without broker.id is given one (the default)"),
     ignored("control.plane.listener.name", "a controller has listeners of its own (controller.listener.names)"),
     ignored("controlled.shutdown.max.retries", "a shutdown hands over once, within its deadline"),
     ignored("controlled.shutdown.retry.backoff.ms", "a shutdown hands over once, within its deadline"),
@@ -62,11 +69,11 @@ pub const KEYS: &[Retired] = &[
     refused("port", RENAMED_LISTENERS),
     refused("quota.consumer.default", DEFAULT_QUOTA),
     refused("quota.producer.default", DEFAULT_QUOTA),
-    ignored("reserved.broker.max.id", "ids are not handed out"),
+    works("reserved.broker.max.id", "ids above it are those that are given out (1000)"),
     ignored("share.fetch.max.fetch.records", "the client says how many records it takes"),
     ignored("zookeeper.clientCnxnSocket", ZOOKEEPER_TLS),
-    Retired { name: "zookeeper.connect", effect: Effect::Works },
-    Retired { name: "zookeeper.connection.timeout.ms", effect: Effect::Works },
+    works("zookeeper.connect", QUORUM),
+    works("zookeeper.connection.timeout.ms", QUORUM),
     ignored("zookeeper.max.in.flight.requests", ZOOKEEPER),
     ignored("zookeeper.metadata.migration.enable", ZOOKEEPER),
     ignored("zookeeper.metadata.migration.min.batch.size", ZOOKEEPER),

@@ -1,0 +1,113 @@
+//! Somebody creates, deletes and extends topics while all of it goes on.
+
+use crate::plan::{HEAL_MS, OFFSETS_TOPIC};
+use crate::quorum::Asked;
+use crate::world::{Event, World};
+use metadata::controller::{Command, ElectionType, MorePartitions, NewTopic, Reply, TopicRef};
+use wire::{ErrorCode, Uuid};
+
+/// Topics that are there all the time, with the partitions that they begin with.
+const LASTING: [(&str, i32); 3] = [(OFFSETS_TOPIC, 2), ("a", 2), ("b", 1)];
+const PARTITIONS_MAX: usize = 4;
+
+/// What was asked for.
+pub enum Wish {
+    Topic,
+    Deletion,
+    Other,
+}
+
+impl World {
+    pub fn administrate(&mut self) {
+        let is_over = self.now_ms() >= HEAL_MS;
+        let pause_ms = 200 + self.chance.below(900);
+        self.after(pause_ms, Event::Admin);
+        let missing = LASTING.iter().find(|(name, _)| self.latest.topics.by_name(name).is_none());
+        if let Some((name, partitions)) = missing {
+            return self.wish(Wish::Topic, create(name, *partitions));
+        }
+        if is_over {
+            return;
+        }
+        let passing: Vec<String> = self.passing().map(|topic| topic.name.to_string()).collect();
+        match self.chance.below(100) {
+            0..20 if passing.len() < 2 => {
+                self.made += 1;
+                let (name, partitions) = (format!("passing-{}", self.made % 3), 1 + self.chance.below(2) as i32);
+                self.wish(Wish::Topic, create(&name, partitions));
+            }
+            20..35 if !passing.is_empty() => {
+                // By its id: a request that is late must not meet another topic of the same name.
+                let Some(id) = self.latest.topics.by_name(&passing[0]).map(|topic| topic.id) else { return };
+                self.checks.deletes(id);
+                self.wish(Wish::Deletion, Command::DeleteTopics(vec![TopicRef::Id(id)]));
+            }
+            35..50 => {
+                let name = self.chance.one_of(&["a", "b"]);
+                let count = self.latest.topics.by_name(name).map_or(0, |topic| topic.partitions.len());
+                if count < PARTITIONS_MAX {
+                    let more = MorePartitions { name: name.to_owned(), count: count as i32 + 1, assignments: None };
+                    let command = Command::CreatePartitions { topics: vec![more], validate_only: false };
+                    self.wish(Wish::Other, command);
+                }
+            }
+            50..60 => {
+                let command = Command::ElectLeaders { election: ElectionType::Preferred, partitions: None };
+                self.wish(Wish::Other, command);
+            }
+            _ => {}
+        }
+    }
+
+    fn passing(&self) -> impl Iterator<Item = &metadata::image::Topic> {
+        let topics = self.latest.topics.iter().map(|topic| &**topic);
+        topics.filter(|topic| topic.name.starts_with("passing"))
+    }
+
+    /// Any node brings it to whoever decides.
+    fn wish(&mut self, wish: Wish, command: Command) {
+        let ids: Vec<i32> = self.plan.ids().collect();
+        let id = self.chance.one_of(&ids);
+        if let Some(to) = self.running(id) {
+            self.ask_controller(to, Asked::Admin(wish), command);
+        }
+    }
+
+    pub fn wish_answered(&mut self, wish: Wish, reply: Result<Reply, ErrorCode>) {
+        match (wish, reply) {
+            (Wish::Topic, Ok(Reply::CreateTopics(Ok(created)))) => {
+                for created in created.into_iter().filter_map(|(_, created)| created.ok()) {
+                    self.checks.creates(created.topic_id);
+                }
+            }
+            (Wish::Deletion, Ok(Reply::DeleteTopics(deleted))) => {
+                let gone = deleted.iter().filter(|topic| topic.result.is_ok());
+                if let Some(left) = gone.filter_map(|topic| self.latest.topics.get(topic.topic_id)).next() {
+                    let why = format!("the deletion of {} was acknowledged and it is there", left.name);
+                    self.checks.lost(why);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Every topic whose creation was acknowledged is there, unless somebody asked for its deletion.
+    pub fn check_topics(&self) -> Result<(), String> {
+        let missing = |id: &&Uuid| self.latest.topics.get(**id).is_none();
+        match self.checks.created().find(missing) {
+            Some(id) => Err(format!("topic {id} was created and is not there")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn create(name: &str, num_partitions: i32) -> Command {
+    let topic = NewTopic {
+        name: name.to_owned(),
+        num_partitions,
+        replication_factor: 3,
+        assignments: Vec::new(),
+        configs: Vec::new(),
+    };
+    Command::CreateTopics { topics: vec![topic], validate_only: false }
+}

@@ -1,0 +1,128 @@
+//! What goes wrong.
+
+use crate::clients::PLACE;
+use crate::machine::Phase;
+use crate::world::{Event, World};
+use replication::Durability;
+use std::io::ErrorKind;
+use storage::testing::{Failure, Operation};
+
+impl World {
+    pub fn fault(&mut self) {
+        if self.is_healed() {
+            self.links.heal();
+            for id in self.plan.ids() {
+                let machine = self.machines.get_mut(&id).unwrap();
+                machine.paused_until_ms = 0;
+                machine.disk.clear_failures();
+                machine.disk.set_capacity(None);
+            }
+            return;
+        }
+        let pause_ms = 50 + self.chance.below(1_200);
+        let pause_ms = pause_ms.min(crate::plan::HEAL_MS - self.now_ms());
+        self.after(pause_ms, Event::Fault);
+        let ids: Vec<i32> = self.plan.ids().collect();
+        let id = self.chance.one_of(&ids);
+        match self.chance.below(100) {
+            0..22 => self.end(id),
+            22..38 => self.cut_power(id),
+            38..42 => {
+                for id in ids {
+                    self.cut_power(id);
+                }
+            }
+            42..60 => {
+                let clients = (0..self.clients.len()).map(|client| PLACE + client as i32);
+                let places: Vec<i32> = ids.iter().copied().chain(clients).collect();
+                let other = self.chance.one_of(&places);
+                let until_ms = self.now_ms() + self.chance.below(3_000);
+                self.say(|| format!("no way from {id} to {other} until {until_ms}"));
+                self.links.cut(id, other, until_ms);
+                if self.chance.is(60) {
+                    self.links.cut(other, id, until_ms);
+                }
+            }
+            60..75 => {
+                let until_ms = self.now_ms() + self.chance.below(3_000);
+                self.say(|| format!("{id} stands still until {until_ms}"));
+                self.machines.get_mut(&id).unwrap().paused_until_ms = until_ms;
+            }
+            75..80 => {
+                let skew_ms = self.chance.below(7_200_000) - 3_600_000;
+                self.say(|| format!("the clock of {id} is {skew_ms} ms off"));
+                self.machines.get_mut(&id).unwrap().skew_ms = skew_ms;
+            }
+            80..90 => self.disk_fails(id),
+            _ => {
+                let Some(process) = self.machines.get_mut(&id).unwrap().process.as_mut() else { return };
+                if process.phase == Phase::Serving {
+                    process.wants_shut_down = true;
+                    self.say(|| format!("{id} is asked to stop"));
+                }
+            }
+        }
+    }
+
+    /// A write or a sync fails soon, or there is no room left.
+    fn disk_fails(&mut self, id: i32) {
+        let operation = self.chance.one_of(&[Operation::Write, Operation::Write, Operation::Sync, Operation::Rename]);
+        let (after, torn) = (self.chance.below(30) as usize, self.chance.below(200) as usize);
+        let room = self.chance.below(3_000) as u64;
+        let is_full = self.chance.is(30);
+        let machine = self.machines.get_mut(&id).unwrap();
+        if machine.process.is_none() {
+            return;
+        }
+        if is_full {
+            machine.disk.set_capacity(Some(machine.disk.used() + room));
+            return self.say(|| format!("{id} has room for {room} bytes more"));
+        }
+        let path = String::new();
+        machine.disk.fail(Failure { operation, path, after, error: ErrorKind::Other, torn_bytes: torn });
+        self.say(|| format!("a {operation:?} of {id} fails after {after}"));
+    }
+
+    /// With records in the page cache alone, one node at a time may lose them.
+    fn cut_power(&mut self, id: i32) {
+        if self.machines[&id].process.is_none() {
+            return;
+        }
+        let is_synced = self.plan.durability == Durability::Synced;
+        if !is_synced {
+            for other in self.plan.ids() {
+                let is_whole = self.is_in_sync_everywhere(other);
+                self.machines.get_mut(&other).unwrap().is_tainted &= !is_whole;
+            }
+            if self.machines.values().any(|machine| machine.is_tainted) {
+                return;
+            }
+        }
+        if is_synced {
+            for topic in self.latest.clone().topics.iter() {
+                for (index, partition) in &topic.partitions {
+                    let key = metadata::image::TopicIdPartition { topic_id: topic.id, partition: *index };
+                    let end = self.committed_end(key);
+                    let is_held = self.machines[&id].process.as_ref().is_some_and(|p| p.cells.contains_key(&key));
+                    if partition.isr.contains(&id) && is_held && !self.checks.is_incomplete(id) {
+                        self.machines.get_mut(&id).unwrap().must_have.insert(key, end);
+                    }
+                }
+            }
+        }
+        self.end(id);
+        self.say(|| format!("the power of {id} is cut"));
+        let World { machines, chance, checks, .. } = self;
+        let machine = machines.get_mut(&id).unwrap();
+        machine.disk.power_cut(|| chance.next());
+        machine.boots += 1;
+        machine.is_tainted = true;
+        checks.power_cut(id);
+    }
+
+    fn is_in_sync_everywhere(&self, id: i32) -> bool {
+        let is_registered = !self.checks.is_incomplete(id);
+        let mut partitions = self.latest.topics.iter().flat_map(|topic| topic.partitions.values());
+        is_registered && partitions.all(|p| !p.replicas.contains(&id) || p.isr.contains(&id))
+    }
+}
