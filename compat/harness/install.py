@@ -16,6 +16,9 @@ VENV = os.path.join(TARGET, "venv")
 DEBIAN_VENV = os.path.join(TARGET, "venv-debian")
 DEBIAN_BINDING = "confluent-kafka==2.0.2"
 JAVA_CLIENTS = ("2.1.0", "4.3.1")
+# The Apache Kafka whose controllers share a quorum with ours.
+SERVER = "4.3.1"
+SERVER_JARS = os.path.join(TARGET, f"kafka-{SERVER}")
 
 
 def python_of(venv):
@@ -36,6 +39,7 @@ def everything():
         folder = os.path.join(HERE, "java")
         sources = [os.path.join(at, f) for at, _, files in sorted(os.walk(folder)) for f in sorted(files)]
         attempt(f"java-{version}", sources, lambda: java_client(version))
+    attempt(f"kafka-{SERVER}", [os.path.join(HERE, "kafka", "pom.xml")], apache_kafka)
     return python_of(VENV)
 
 
@@ -105,14 +109,24 @@ def debian_librdkafka():
     run(python_of(DEBIAN_VENV), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-binary", "confluent-kafka", DEBIAN_BINDING)
 
 
-def java_client(version):
+def jars(pom, version, folder):
+    """Copies what a pom names into a folder."""
     for program, package in (("javac", "openjdk-17-jdk-headless"), ("mvn", "maven")):
         if not shutil.which(program):
             raise Missing(f"{program} is not here; install it with: apt-get install {package}")
+    run("mvn", "-B", "-q", "-f", os.path.join(HERE, pom), f"-Dkafka.version={version}",
+        "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies", f"-DoutputDirectory={folder}")
+
+
+def apache_kafka():
+    shutil.rmtree(SERVER_JARS, ignore_errors=True)
+    jars("kafka/pom.xml", SERVER, SERVER_JARS)
+
+
+def java_client(version):
     folder = os.path.join(TARGET, f"java-{version}")
     shutil.rmtree(folder, ignore_errors=True)
-    run("mvn", "-B", "-q", "-f", os.path.join(HERE, "java", "pom.xml"), f"-Dkafka.version={version}",
-        "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies", f"-DoutputDirectory={folder}/libs")
+    jars("java/pom.xml", version, f"{folder}/libs")
     generation = os.path.join(HERE, "java", "since-" + ("2.1" if version.startswith("2.") else "4.0"))
     sources = [os.path.join(at, f) for at in (os.path.join(HERE, "java", "src"), generation) for f in sorted(os.listdir(at))]
     run("javac", "-nowarn", "-Xlint:none", "-d", f"{folder}/classes", "-cp", f"{folder}/libs/*", *sources)

@@ -11,10 +11,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::warn;
 use wire::codec::{Message, Request};
-use wire::messages::FindCoordinatorRequest;
+use wire::messages::{DescribeClusterRequest, FindCoordinatorRequest};
 use wire::{ApiKey, ErrorCode};
 
 use crate::connection::plain;
+use crate::metadata::CONTROLLERS;
 use crate::{ClientConfig, Connection, Error, Metadata, Node, Reply, Role, Topics};
 
 /// Where Kafka's clients log about connections.
@@ -63,8 +64,10 @@ struct SlotState {
 pub enum To {
     /// Whichever answers.
     Any,
+    /// Whichever broker answers; where the bootstrap addresses are controllers', the one that leads (KIP-919).
+    AnyOrLeader,
     Node(i32),
-    /// The controller that metadata names.
+    /// The controller that metadata names; where the bootstrap addresses are controllers', the one that leads.
     Controller,
     /// The coordinator of a group.
     Group(String),
@@ -212,10 +215,12 @@ impl Client {
         R: Request + Message<'q>,
     {
         self.retried(|| async {
-            let connection = self.connect(to, call).await?;
-            let version = connection.version(R::KEY)?;
-            let reply = connection.call_at(version, &build(version)?).await;
-            let result = reply.and_then(|reply| read(&reply));
+            let result = async {
+                let connection = self.connect(to, call).await?;
+                let version = connection.version(R::KEY)?;
+                read(&connection.call_at(version, &build(version)?).await?)
+            };
+            let result = result.await;
             if let Err(error) = &result {
                 self.forget(to, error);
             }
@@ -228,27 +233,47 @@ impl Client {
     pub async fn connect(&self, to: &To, call: &str) -> Result<Connection, Error> {
         match to {
             To::Any => self.any(call).await,
+            To::AnyOrLeader => {
+                let any = self.any(call).await?;
+                match any.version(ApiKey::Metadata) {
+                    Ok(_) => Ok(any),
+                    Err(_) => self.controller(call).await,
+                }
+            }
             To::Node(id) => {
                 if !self.known().nodes.contains_key(id) {
                     self.metadata(Topics::None, false, call).await?;
                 }
                 self.node(*id).await
             }
-            To::Controller => {
-                let known = self.known().controller;
-                let controller = match known {
-                    Some(id) => id,
-                    None => self
-                        .metadata(Topics::None, false, call)
-                        .await?
-                        .controller
-                        .ok_or(Error::Api { code: ErrorCode::NotController, message: None })?,
-                };
-                self.node(controller).await
-            }
+            To::Controller => self.controller(call).await,
             To::Group(id) => self.coordinator(0, id, call).await,
             To::Transaction(id) => self.coordinator(1, id, call).await,
         }
+    }
+
+    async fn controller(&self, call: &str) -> Result<Connection, Error> {
+        let known = self.known().controller;
+        let controller = match known {
+            Some(id) => id,
+            None => {
+                let connection = self.any(call).await?;
+                let found = match connection.version(ApiKey::Metadata) {
+                    Ok(_) => self.metadata(Topics::None, false, call).await?,
+                    Err(_) => self.controllers(&connection).await?,
+                };
+                found.controller.ok_or(Error::Api { code: ErrorCode::NotController, message: None })?
+            }
+        };
+        self.node(controller).await
+    }
+
+    /// Asks a controller for the controllers, and remembers them.
+    async fn controllers(&self, connection: &Connection) -> Result<Metadata, Error> {
+        let request = DescribeClusterRequest { endpoint_type: CONTROLLERS, ..Default::default() };
+        let metadata = Metadata::of_controllers(&connection.call(&request).await?)?;
+        self.learn(&metadata);
+        Ok(metadata)
     }
 
     /// The node that coordinates a group.
@@ -296,7 +321,11 @@ impl Client {
         let code = error.error_code();
         let mut known = self.known();
         match to {
-            To::Controller if gone || code == Some(ErrorCode::NotController) => known.controller = None,
+            To::Controller | To::AnyOrLeader
+                if gone || matches!(code, Some(ErrorCode::NotController | ErrorCode::NotLeaderOrFollower)) =>
+            {
+                known.controller = None;
+            }
             To::Group(id) | To::Transaction(id)
                 if gone
                     || code == Some(ErrorCode::NotCoordinator)

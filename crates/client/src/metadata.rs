@@ -1,10 +1,14 @@
 //! What a cluster is made of, as Metadata answers it.
 
 use wire::messages::metadata_request::MetadataRequestTopic;
-use wire::messages::{MetadataRequest, MetadataResponse};
+use wire::messages::{DescribeClusterResponse, MetadataRequest, MetadataResponse};
 use wire::{ErrorCode, Uuid};
 
 use crate::{Error, Reply};
+
+/// What DescribeCluster is asked about (KIP-919): a broker knows brokers, a controller knows controllers.
+pub(crate) const BROKERS: i8 = 1;
+pub(crate) const CONTROLLERS: i8 = 2;
 
 /// A broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +133,25 @@ impl Metadata {
             controller: (response.controller_id >= 0).then_some(response.controller_id),
             nodes,
             topics,
+        })
+    }
+
+    /// The controllers, as one of them tells them (KIP-919).
+    pub(crate) fn of_controllers(reply: &Reply) -> Result<Metadata, Error> {
+        let response: DescribeClusterResponse<'_> = reply.decode()?;
+        Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())?;
+        let nodes = response.brokers.iter().map(|one| Node {
+            id: one.broker_id,
+            host: one.host.to_string(),
+            port: one.port as u16,
+            rack: one.rack.as_deref().map(str::to_owned),
+        });
+        Ok(Metadata {
+            correlation_id: reply.correlation_id,
+            cluster_id: Some(response.cluster_id.to_string()),
+            controller: (response.controller_id >= 0).then_some(response.controller_id),
+            nodes: nodes.collect(),
+            topics: Vec::new(),
         })
     }
 

@@ -136,6 +136,12 @@ impl<S: State, Reply> Machine<S, Reply> {
         self.next_offset
     }
 
+    /// The log got something of its own (control records): the next batch goes to `next_offset`.
+    pub fn continue_at(&mut self, next_offset: i64) {
+        assert!(next_offset >= self.next_offset, "what is in flight has its place in the log already");
+        self.next_offset = next_offset;
+    }
+
     /// Begins a batch on top of what is in flight. Dropping the draft leaves no trace.
     pub fn draft(&self) -> Draft<S, Reply> {
         let state = self.in_flight.back().map_or_else(|| (*self.published).clone(), |newest| newest.state.clone());

@@ -11,13 +11,13 @@ use metadata::controller::{Command, Reply, default_bootstrap_records};
 use metadata::image::{Image, MetadataVersion};
 use metadata::quorum::{
     FetchRequest, FetchedContent, Format, LogEnd, MetadataNode, MetadataOptions, OpenError, ReplicaKey, Voter,
-    VoterEndpoint, VoterSet, data_batches, format,
+    VoterEndpoint, VoterSet, VoterUpdate, data_batches, format,
 };
 use storage::testing::{Failure, MemDisk, Operation};
 use storage::{Disk, Shutdown};
-use wire::Uuid;
 use wire::messages::{FeatureLevelRecord, MetadataRecord};
 use wire::records::{BatchBuilder, Codec};
+use wire::{ErrorCode, Uuid};
 
 const LOG_DIR: &str = "/data";
 const SEGMENT: &str = "/data/__cluster_metadata-0/00000000000000000000.log";
@@ -199,6 +199,81 @@ fn first_epoch(disk: &MemDisk) -> (Vec<u8>, i64) {
         }
     }
     (bytes[..length].to_vec(), end_offset)
+}
+
+/// What voter 1 says of itself.
+fn update(port: u16) -> VoterUpdate {
+    let endpoint = VoterEndpoint { name: "CONTROLLER".to_owned(), host: "localhost".to_owned(), port };
+    let voter = Voter { id: 1, directory_id: directory(1), endpoints: vec![endpoint] };
+    VoterUpdate { current_epoch: 1, voter, kraft_versions: 0..=1 }
+}
+
+fn said(node: &mut MetadataNode, update: &VoterUpdate) -> ErrorCode {
+    node.update_voter(update, &mut present(&mut chance(5))).unwrap().error
+}
+
+#[test]
+fn a_voter_that_moved_is_written_to_the_log_once() {
+    let disk = formatted();
+    let mut node = open(&disk);
+    prepare(&mut node);
+    let end_offset = node.end_offset();
+    assert_eq!(said(&mut node, &update(9093)), ErrorCode::None);
+    assert_eq!(node.end_offset(), end_offset, "it is where it was");
+
+    assert_eq!(said(&mut node, &update(9094)), ErrorCode::None);
+    assert_eq!(node.end_offset(), end_offset + 1);
+    assert_eq!(node.quorum().voters().get(1).unwrap().endpoints[0].port, 9094);
+    assert_eq!(said(&mut node, &update(9095)), ErrorCode::RequestTimedOut, "the change before is not committed");
+    sync(&mut node).unwrap();
+    assert_eq!(said(&mut node, &update(9094)), ErrorCode::None);
+    assert_eq!(node.end_offset(), end_offset + 1);
+
+    // What is decided next has its place behind it.
+    run(&mut node, vec![create(vec![topic("after", 1, 1)])]);
+    let image = node.image().clone();
+    assert_eq!(names(&image), ["after", "first"]);
+    drop(node);
+    let node = open(&disk);
+    assert_eq!(**node.image(), *image);
+    assert_eq!(node.quorum().voters().get(1).unwrap().endpoints[0].port, 9094);
+}
+
+#[test]
+fn a_voter_that_could_not_take_part_is_refused() {
+    let mut node = open(&formatted());
+    let end_offset = node.end_offset();
+    let good = update(9094);
+    let voter = |change: fn(&mut Voter)| {
+        let mut update = good.clone();
+        change(&mut update.voter);
+        update
+    };
+    let elsewhere = voter(|voter| voter.endpoints[0].name = "OTHER".to_owned());
+    assert_eq!(said(&mut node, &elsewhere), ErrorCode::InvalidRequest);
+    assert_eq!(said(&mut node, &voter(|voter| voter.endpoints.clear())), ErrorCode::InvalidRequest);
+    let old = VoterUpdate { kraft_versions: 0..=0, ..good.clone() };
+    assert_eq!(said(&mut node, &old), ErrorCode::InvalidRequest);
+    assert_eq!(said(&mut node, &voter(|voter| voter.id = 2)), ErrorCode::VoterNotFound);
+    let lost_its_disk = voter(|voter| voter.directory_id = directory(9));
+    assert_eq!(said(&mut node, &lost_its_disk), ErrorCode::VoterNotFound);
+    assert_eq!(said(&mut node, &VoterUpdate { current_epoch: 0, ..good.clone() }), ErrorCode::FencedLeaderEpoch);
+    assert_eq!(said(&mut node, &VoterUpdate { current_epoch: 2, ..good }), ErrorCode::UnknownLeaderEpoch);
+    assert_eq!(node.end_offset(), end_offset);
+}
+
+#[test]
+fn static_voters_are_where_the_configuration_says() {
+    let disk = MemDisk::new();
+    disk.create_dir(Path::new(LOG_DIR)).unwrap();
+    format(&disk, Path::new(LOG_DIR), &Format { voters: None, bootstrap: default_bootstrap_records() }, 1).unwrap();
+    let voters = VoterSet::new(vec![Voter { directory_id: Uuid::ZERO, ..update(9093).voter }]);
+    let mut node = open_with(&disk, MetadataOptions { static_voters: Some(voters), ..options() });
+    let end_offset = node.end_offset();
+    assert_eq!(said(&mut node, &update(9094)), ErrorCode::None);
+    assert_eq!(said(&mut node, &VoterUpdate { kraft_versions: 1..=1, ..update(9093) }), ErrorCode::InvalidRequest);
+    assert_eq!(node.end_offset(), end_offset);
+    assert_eq!(node.quorum().voters().get(1).unwrap().endpoints[0].port, 9093);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The cluster itself: its nodes, and which requests each of them knows.
 
+use crate::metadata::{BROKERS, CONTROLLERS};
 use crate::versions::ApiVersions;
 use crate::{Connection, Error, Node, To, Topics};
 use wire::messages::{
@@ -8,10 +9,6 @@ use wire::messages::{
 use wire::{ApiKey, ErrorCode};
 
 use super::Admin;
-
-/// What DescribeCluster is asked about (KIP-919): a broker knows brokers, a controller knows controllers.
-const BROKERS: i8 = 1;
-const CONTROLLERS: i8 = 2;
 
 /// A broker as DescribeCluster tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +93,7 @@ impl Admin {
             let response: UnregisterBrokerResponse<'_> = reply.decode()?;
             Error::check(ErrorCode::from_code(response.error_code), response.error_message.as_deref())
         };
-        self.client.send(&To::Any, "unregisterBroker", build, read).await
+        self.client.send(&To::AnyOrLeader, "unregisterBroker", build, read).await
     }
 
     /// What every broker knows; a broker that cannot be reached has an error instead.

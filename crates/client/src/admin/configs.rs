@@ -137,7 +137,7 @@ impl Admin {
             Error::check(ErrorCode::from_code(response.error_code), None)?;
             Ok(response.config_resources.iter().map(|r| r.resource_name.to_string()).collect())
         };
-        self.client.send(&To::Any, "listConfigResources", build, read).await
+        self.client.send(&To::AnyOrLeader, "listConfigResources", build, read).await
     }
 }
 
@@ -146,11 +146,11 @@ impl Admin {
     async fn owner(&self, resource: &Resource, call: &str) -> Result<To, Error> {
         let id = match (resource.kind, resource.name.parse()) {
             (ResourceType::Broker | ResourceType::BrokerLogger, Ok(id)) => id,
-            _ => return Ok(To::Any),
+            _ => return Ok(To::AnyOrLeader),
         };
         // Controllers serve no Metadata, and so know no way to a broker.
         let is_broker = self.client.any(call).await?.version(ApiKey::Metadata).is_ok();
-        Ok(if is_broker { To::Node(id) } else { To::Any })
+        Ok(if is_broker { To::Node(id) } else { To::AnyOrLeader })
     }
 }
 

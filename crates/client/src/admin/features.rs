@@ -67,7 +67,7 @@ impl Admin {
                 epoch: Some(response.finalized_features_epoch).filter(|epoch| *epoch >= 0),
             })
         };
-        let to = node.map_or(To::Any, To::Node);
+        let to = node.map_or(To::AnyOrLeader, To::Node);
         self.client.send(&to, "describeFeatures", build, read).await
     }
 
@@ -107,6 +107,6 @@ impl Admin {
             );
             Ok(results.into_iter().find(Result::is_err).unwrap_or(Ok(())))
         };
-        self.client.send(&To::Any, "updateFeatures", build, read).await
+        self.client.send(&To::AnyOrLeader, "updateFeatures", build, read).await
     }
 }

@@ -78,7 +78,7 @@ impl Admin {
                     .collect(),
             })
         };
-        self.client.send(&To::Any, "describeMetadataQuorum", build, read).await
+        self.client.send(&To::AnyOrLeader, "describeMetadataQuorum", build, read).await
     }
 }
 

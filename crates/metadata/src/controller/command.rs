@@ -132,6 +132,11 @@ impl Controller {
         self.machine.next_offset()
     }
 
+    /// The log got something that is not the controller's, and ends at `next_offset` now.
+    pub fn continue_at(&mut self, next_offset: i64) {
+        self.machine.continue_at(next_offset);
+    }
+
     pub fn settings(&self) -> &NodeSettings {
         &self.settings
     }

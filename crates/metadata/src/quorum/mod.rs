@@ -22,6 +22,7 @@ mod snapshot;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod voter_update;
 mod voters;
 
 pub use batches::{Content, data_batches, encode as encode_record, version_of};
@@ -41,6 +42,7 @@ pub use snapshot::{
     BOOTSTRAP_FILE, SnapshotId, SnapshotJob, decode_snapshot, encode_snapshot, read_bootstrap, write_bootstrap,
 };
 pub use state::{Effect, Quorum, Timeouts};
+pub use voter_update::VoterUpdate;
 pub use voters::{KRaftVersion, QuorumRecords, Voter, VoterEndpoint, VoterSet};
 
 /// The directory of the metadata log, within a log dir.

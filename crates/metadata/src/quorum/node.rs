@@ -273,7 +273,7 @@ impl MetadataNode {
     }
 
     /// Why a request that names this epoch (-1: none) cannot be served by this node.
-    fn refuses(&self, epoch: i32) -> Option<Known> {
+    pub(super) fn refuses(&self, epoch: i32) -> Option<Known> {
         let error = match epoch {
             epoch if epoch >= 0 && epoch < self.epoch() => ErrorCode::FencedLeaderEpoch,
             epoch if epoch > self.epoch() => ErrorCode::UnknownLeaderEpoch,

@@ -197,6 +197,7 @@ apis! {
     BeginQuorumEpoch => begin_quorum_epoch,
     EndQuorumEpoch => end_quorum_epoch,
     FetchSnapshot => fetch_snapshot,
+    UpdateRaftVoter => update_raft_voter,
     BrokerRegistration => broker_registration,
     BrokerHeartbeat => broker_heartbeat,
     ControllerRegistration => controller_registration,
@@ -223,6 +224,7 @@ impl Scope {
                 | ApiKey::BeginQuorumEpoch
                 | ApiKey::EndQuorumEpoch
                 | ApiKey::FetchSnapshot
+                | ApiKey::UpdateRaftVoter
                 | ApiKey::BrokerRegistration
                 | ApiKey::BrokerHeartbeat
                 | ApiKey::ControllerRegistration

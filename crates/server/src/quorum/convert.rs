@@ -2,13 +2,14 @@
 
 use metadata::quorum::{
     BeginEpoch, EndEpoch, FetchRequest, Fetched, FetchedContent, Known, LogEnd, ReplicaKey, SnapshotId, SnapshotPiece,
-    SnapshotRequest, VoteReply, VoteRequest,
+    SnapshotRequest, VoteReply, VoteRequest, Voter, VoterEndpoint, VoterUpdate,
 };
 use wire::codec::Records;
 use wire::messages::{
     begin_quorum_epoch_request as begin, begin_quorum_epoch_response as begun, end_quorum_epoch_request as end,
     end_quorum_epoch_response as ended, fetch_request as fetch, fetch_response as fetched,
-    fetch_snapshot_request as snapshot, fetch_snapshot_response as piece, vote_request as vote, vote_response as voted,
+    fetch_snapshot_request as snapshot, fetch_snapshot_response as piece, update_raft_voter_request as update,
+    update_raft_voter_response as updated, vote_request as vote, vote_response as voted,
 };
 use wire::{ErrorCode, Uuid};
 
@@ -218,6 +219,38 @@ pub fn read_end_reply(response: &ended::EndQuorumEpochResponse<'_>) -> Known {
             known(partition.error_code, partition.leader_id, partition.leader_epoch)
         }
         _ => top_error(response.error_code),
+    }
+}
+
+pub fn read_voter_update(request: &update::UpdateRaftVoterRequest<'_>) -> VoterUpdate {
+    let endpoint = |one: &update::Listener<'_>| VoterEndpoint {
+        name: one.name.to_string(),
+        host: one.host.to_string(),
+        port: one.port,
+    };
+    let known = &request.k_raft_version_feature;
+    VoterUpdate {
+        current_epoch: request.current_leader_epoch,
+        voter: Voter {
+            id: request.voter_id,
+            directory_id: request.voter_directory_id,
+            endpoints: request.listeners.iter().map(|one| endpoint(&one)).collect(),
+        },
+        kraft_versions: known.min_supported_version..=known.max_supported_version,
+    }
+}
+
+pub fn voter_update_reply(known: &Known, leader: Option<Address>) -> updated::UpdateRaftVoterResponse<'static> {
+    let (host, port) = leader.unwrap_or_default();
+    updated::UpdateRaftVoterResponse {
+        error_code: known.error.code(),
+        current_leader: updated::CurrentLeader {
+            leader_id: leader_id(known),
+            leader_epoch: known.epoch,
+            host: host.into(),
+            port: i32::from(port),
+        },
+        ..Default::default()
     }
 }
 

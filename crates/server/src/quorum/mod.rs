@@ -19,7 +19,7 @@ use metadata::controller::{Command, ElectionType, Reply};
 use metadata::image::Image;
 use metadata::quorum::{
     BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, Known, MetadataNode, NextFetch, Present, SnapshotId,
-    SnapshotPiece, SnapshotRequest, VoteReply, VoteRequest,
+    SnapshotPiece, SnapshotRequest, VoteReply, VoteRequest, VoterUpdate,
 };
 use peers::Peers;
 use std::collections::VecDeque;
@@ -70,6 +70,10 @@ pub enum Request {
     FetchSnapshot {
         request: SnapshotRequest,
         reply: oneshot::Sender<SnapshotPiece>,
+    },
+    UpdateVoter {
+        update: VoterUpdate,
+        reply: oneshot::Sender<Known>,
     },
     /// What another node answered.
     Answer(Answer),
@@ -303,6 +307,11 @@ impl Running {
                 }
             },
             Request::FetchSnapshot { request, reply } => drop(reply.send(metadata.fetch_snapshot(&request, present)?)),
+            Request::UpdateVoter { update, reply } => {
+                let known = metadata.update_voter(&update, present)?;
+                self.inner.peers.learn_voters(metadata.quorum().voters());
+                let _ = reply.send(known); // whoever asked may have gone
+            }
             Request::Answer(answer) => self.answered(answer, present)?,
             Request::Snapshot(Ok(id)) => metadata.snapshot_written(id, present.wall_ms)?,
             Request::Snapshot(Err(e)) => {
