@@ -1,5 +1,7 @@
 //! What a log is told about itself; Kafka's topic settings under Kafka's names.
 
+use crate::planted::Bug;
+
 /// Settings of one log. Times are in ms; -1 for a limit means none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
@@ -45,6 +47,8 @@ pub struct LogConfig {
     pub write_back_bytes: u32,
     /// Bytes after which the producers are written to a snapshot, so that a restart has little to read.
     pub snapshot_interval_bytes: u32,
+    /// What tests plant in the log.
+    pub bug: Bug,
 }
 
 impl Default for LogConfig {
@@ -73,6 +77,7 @@ impl Default for LogConfig {
             producer_id_expiration_ms: 24 * HOUR_MS,
             write_back_bytes: 8 << 20,
             snapshot_interval_bytes: 16 << 20,
+            bug: Bug::None,
         }
     }
 }

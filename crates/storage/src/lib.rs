@@ -27,6 +27,7 @@ mod txn_index;
 pub mod checkpoint;
 pub mod meta_properties;
 pub mod partition_dir;
+pub mod planted;
 #[cfg(feature = "testing")]
 pub mod testing;
 

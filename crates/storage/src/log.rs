@@ -31,6 +31,7 @@ use crate::config::LogConfig;
 use crate::disk::{Disk, Fault};
 use crate::epochs::LeaderEpochs;
 use crate::fds::{FdBudget, Folder};
+use crate::planted::{self, Bug};
 use crate::producers::{ActiveProducer, Producers};
 use crate::segment::Segment;
 use read::Hints;
@@ -215,8 +216,8 @@ impl Log {
 
     fn online(&self) -> Result<(), Fault> {
         match &self.fault {
-            None => Ok(()),
-            Some(fault) => Err(fault.clone()),
+            Some(fault) if !self.has(Bug::GoOnAfterFailedSync) => Err(fault.clone()),
+            _ => Ok(()),
         }
     }
 
@@ -226,6 +227,11 @@ impl Log {
             self.fault.get_or_insert_with(|| fault.clone());
         }
         result
+    }
+
+    /// Whether a test planted this.
+    fn has(&self, bug: Bug) -> bool {
+        planted::is(self.config.bug, bug)
     }
 
     fn disk(&self) -> &dyn Disk {

@@ -4,6 +4,7 @@
 //! **Invariant:** checks never change anything; [`Producers::apply`] is the only place that does, for appends, for
 //! replication and for recovery alike.
 
+use crate::planted::{self, Bug};
 use crate::txn_index::AbortedTxn;
 use std::collections::BTreeMap;
 use wire::ErrorCode;
@@ -185,7 +186,7 @@ impl Producers {
     /// InvalidProducerEpoch for an epoch below the known one; OutOfOrderSequenceNumber for a gap, or a new epoch that
     /// does not begin at 0; InvalidTxnState for a plain batch inside a transaction. A producer that is not known (any
     /// more) may begin with any sequence number, as in Kafka.
-    pub fn check(&self, batch: &DataBatch) -> Result<Verdict, ErrorCode> {
+    pub fn check(&self, batch: &DataBatch, bug: Bug) -> Result<Verdict, ErrorCode> {
         let Some(producer) = self.by_id.get(&batch.producer_id) else { return Ok(Verdict::Append) };
         let same_epoch = batch.producer_epoch == producer.epoch;
         // Without a sequence number (the group coordinator's transactional commits) there is only the epoch to check.
@@ -194,7 +195,8 @@ impl Producers {
             let last_sequence = batch.last_sequence();
             let repeats =
                 |kept: &&Remembered| kept.last_sequence == last_sequence && kept.base_sequence() == batch.base_sequence;
-            if let Some(kept) = producer.batches.as_slice().iter().rev().find(repeats) {
+            let known = if planted::is(bug, Bug::RememberOneBatch) { 1 } else { BATCHES_KEPT };
+            if let Some(kept) = producer.batches.as_slice().iter().rev().take(known).find(repeats) {
                 return Ok(Verdict::Duplicate(*kept));
             }
         }
@@ -206,7 +208,7 @@ impl Producers {
             false if producer.epoch == NO_PRODUCER_EPOCH => batch.base_sequence,
             false => 0,
         };
-        if in_sequence && batch.base_sequence != expected {
+        if in_sequence && batch.base_sequence != expected && !planted::is(bug, Bug::AcceptGaps) {
             return Err(ErrorCode::OutOfOrderSequenceNumber);
         }
         if producer.txn_first_offset.is_some() && !batch.is_transactional {

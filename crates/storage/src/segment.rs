@@ -4,6 +4,7 @@ use crate::config::LogConfig;
 use crate::disk::{Access, Context, DiskFile, Fault};
 use crate::fds::{FileSlot, Folder};
 use crate::offset_index::OffsetIndex;
+use crate::planted::{self, Bug};
 use crate::scan::{Scan, Stop};
 use crate::time_index::TimeIndex;
 use std::sync::Arc;
@@ -272,10 +273,13 @@ impl Segment {
 
     /// Cuts the file at `position`, where the batch of `offset` begins, and the indexes with it; the file's end is on the
     /// disk then. The segment must be rescanned from its last index entry afterwards.
-    pub fn cut(&mut self, offset: i64, position: u32) -> Result<(), Fault> {
+    pub fn cut(&mut self, offset: i64, position: u32, config: &LogConfig) -> Result<(), Fault> {
         let path = self.log.path();
         let file = self.file()?;
-        file.truncate(u64::from(position)).and_then(|()| file.sync()).context("truncate", &path)?;
+        file.truncate(u64::from(position)).context("truncate", &path)?;
+        if !planted::is(config.bug, Bug::TruncateWithoutSync) {
+            file.sync().context("sync", &path)?;
+        }
         self.offsets.truncate_to(offset).context("truncate the offset index of", &path)?;
         self.times.truncate_to(offset).context("truncate the time index of", &path)
     }

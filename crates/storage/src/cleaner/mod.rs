@@ -17,6 +17,7 @@ use crate::config::LogConfig;
 use crate::disk::{Access, Fault};
 use crate::fds::Folder;
 use crate::log::Damage;
+use crate::planted::{self, Bug};
 use crate::scan::{Scan, Stop};
 use crate::segment::{LOG_SUFFIX, TXN_INDEX_SUFFIX};
 use crate::txn_index;
@@ -321,7 +322,8 @@ impl Cleaning<'_> {
         output: &mut Output,
     ) -> Result<Result<Left, BatchError>, CleaningError> {
         let horizon_ms = self.now_ms.saturating_add(self.plan.config.delete_retention_ms);
-        let is_over = batch.delete_horizon_ms().is_some_and(|horizon| horizon <= self.now_ms);
+        let is_over = batch.delete_horizon_ms().is_some_and(|horizon| horizon <= self.now_ms)
+            || planted::is(self.plan.config.bug, Bug::DropTombstonesEarly);
         if batch.is_control() {
             let fate = transactions.fate(batch);
             if let Fate::Needed(Some(txn)) = fate {
@@ -348,6 +350,7 @@ impl Cleaning<'_> {
             return Ok(Err(error));
         }
         let (map, latest, mut without_key) = (&self.map, self.latest, 0);
+        let drops_latest = i64::from(planted::is(self.plan.config.bug, Bug::DropLatest));
         let mut hashes = self.hashes.iter();
         let keep = |offset: i64, key: Option<&[u8]>, has_value: bool| {
             let hash = key.map(|key| hashes.next().map_or_else(|| map.hash(key), |(_, hash)| *hash));
@@ -358,7 +361,7 @@ impl Cleaning<'_> {
                 without_key += 1;
                 return false;
             };
-            (has_value || !is_over) && map.get(hash).is_none_or(|newest| offset >= newest)
+            (has_value || !is_over) && map.get(hash).is_none_or(|newest| offset >= newest + drops_latest)
         };
         let left = self.compaction.filter(batch, horizon_ms, false, keep, &mut output.pending);
         self.done.without_key += without_key;

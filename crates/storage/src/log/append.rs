@@ -2,6 +2,7 @@
 
 use super::Log;
 use crate::disk::{Context, Fault};
+use crate::planted::Bug;
 use crate::producers::{DataBatch, Marker, Verdict};
 use crate::txn_index;
 use std::io::IoSlice;
@@ -142,8 +143,9 @@ impl Log {
                 None => Ok(Judged::Data),
             };
         }
-        match self.producers.check(&data_batch(info))? {
+        match self.producers.check(&data_batch(info), self.config.bug)? {
             Verdict::Append => Ok(Judged::Data),
+            Verdict::Duplicate(_) if self.has(Bug::AppendDuplicates) => Ok(Judged::Data),
             Verdict::Duplicate(old) => Ok(Judged::Duplicate(Appended {
                 base_offset: old.base_offset(),
                 last_offset: old.last_offset,

@@ -4,6 +4,7 @@ use super::Log;
 use super::files::SWAP_SUFFIX;
 use crate::cleaner::{CLEANED_SUFFIX, CleaningError, CleaningPlan, FILES, LastRecord, Replacement, Source};
 use crate::disk::{Context, Fault};
+use crate::planted::Bug;
 use crate::segment::{Segment, TXN_INDEX_SUFFIX};
 
 /// How much of a log there is to clean.
@@ -41,8 +42,11 @@ impl Log {
         let (start, log_end) = (self.log_start_offset, self.log_end_offset);
         let known = checkpoint.filter(|offset| (start..=log_end).contains(offset));
         let first_dirty = known.unwrap_or(start);
-        let mut uncleanable =
-            self.last_stable_offset(high_watermark).min(self.active().base_offset).min(self.recovery_point());
+        let decided = match self.has(Bug::CleanUndecided) {
+            true => high_watermark,
+            false => self.last_stable_offset(high_watermark),
+        };
+        let mut uncleanable = decided.min(self.active().base_offset).min(self.recovery_point());
         let (first, active) = (self.segment_of(first_dirty), self.segments.len() - 1);
         let lag_ms = self.config.min_compaction_lag_ms;
         if lag_ms > 0 {

@@ -22,6 +22,7 @@ use crate::disk::{Access, Context, Disk, DiskFile, Fault};
 use crate::epochs::LeaderEpochs;
 use crate::fds::Folder;
 use crate::index_file::PENDING_MAX;
+use crate::planted::Bug;
 use crate::scan::{Scan, Stop};
 use crate::segment::{LOG_SUFFIX, OFFSET_INDEX_SUFFIX, Segment, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use crate::txn_index;
@@ -303,7 +304,8 @@ impl Log {
             };
             let offset = self.log_end_offset.max(self.segments[at].base_offset);
             let next = next_batch(&*file, bad, len, offset).context("read", &path)?;
-            let was_durable = open.shutdown != Shutdown::PowerCut || offset < open.recovery_point;
+            let was_durable =
+                (open.shutdown != Shutdown::PowerCut || offset < open.recovery_point) && !self.has(Bug::CutAtDamage);
             if !was_durable || next.is_none() && !has_later {
                 self.cut(at, &*file, bad..len, next.is_some() || has_later, reason, recovery)?;
                 return Ok(false);
@@ -396,7 +398,9 @@ impl Log {
             let dir = &self.folder.dir;
             self.disk().sync_dir(dir).context("sync directory", dir)?;
         }
-        file.truncate(bad.start).and_then(|()| file.sync()).context("truncate", &path)?;
+        if !self.has(Bug::KeepTornEnd) {
+            file.truncate(bad.start).and_then(|()| file.sync()).context("truncate", &path)?;
+        }
         // An index may know batches that never reached the log.
         let (segment, end) = (&mut self.segments[at], self.log_end_offset);
         let truncated = segment.offsets.truncate_to(end).and_then(|()| segment.times.truncate_to(end));

@@ -3,6 +3,7 @@
 use super::Log;
 use super::append::marker_of;
 use crate::disk::{Context, Fault};
+use crate::planted::Bug;
 use crate::producer_snapshot;
 use crate::producers::{DataBatch, Producers};
 use crate::scan::{Scan, Stop};
@@ -20,6 +21,7 @@ impl Log {
     pub(super) fn reload_producers(&mut self, now_ms: i64, usable: i64) -> Result<(), Fault> {
         self.producers.clear();
         let end = self.log_end_offset.min(usable);
+        let end = if self.has(Bug::UseLaterSnapshot) { i64::MAX } else { end };
         let beyond = |offset: &i64| *offset > end || *offset <= self.log_start_offset;
         for offset in self.snapshots.offsets.iter().copied().filter(beyond).collect::<Vec<_>>() {
             self.remove_snapshot(offset)?;

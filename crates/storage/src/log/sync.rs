@@ -3,6 +3,7 @@
 use super::Log;
 use crate::disk::{Access, Context, Disk, DiskFile, Fault};
 use crate::fds::lock;
+use crate::planted::Bug;
 use crate::segment::{LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -181,13 +182,16 @@ impl Log {
     /// What is not on the disk yet; `None` when everything is.
     pub fn sync_request(&mut self) -> Option<SyncRequest> {
         let from = self.sync.recovery_point;
-        if self.fault.is_some() || from >= self.log_end_offset && !self.sync.names {
+        if self.online().is_err() || from >= self.log_end_offset && !self.sync.names {
             return None;
         }
         let mut files = Vec::with_capacity(1);
         let last = self.segments.len() - 1;
         // A segment that was synced and then rolled has its last index entries from the roll.
-        let first = self.segment_of(if self.sync.rolled { from - 1 } else { from });
+        let first = match self.has(Bug::SyncActiveSegmentOnly) {
+            true => last,
+            false => self.segment_of(if self.sync.rolled { from - 1 } else { from }),
+        };
         for (at, segment) in self.segments.iter_mut().enumerate().skip(first) {
             let path = |suffix| self.folder.path(segment.base_offset, suffix);
             files.push((path(LOG_SUFFIX), segment.log.opened()));
@@ -232,7 +236,8 @@ impl Log {
     /// A request that covers `offset` has run. What was truncated meanwhile does not count.
     pub fn synced(&mut self, offset: i64) {
         let done = lock(&self.sync.done).offset.min(self.log_end_offset);
-        self.sync.recovery_point = self.sync.recovery_point.max(offset.min(done));
+        let synced = if self.has(Bug::RecoveryPointAhead) { self.log_end_offset } else { offset.min(done) };
+        self.sync.recovery_point = self.sync.recovery_point.max(synced);
     }
 
     /// Bytes of the active segment whose write-back is worth starting, so that dirty pages never pile up until an

@@ -1,22 +1,22 @@
-//! Random histories of a log against a model, with kills and power cuts: everything that is read is what was written,
-//! nothing that was synced is lost, and producers and epochs are what the batches say.
-#![allow(clippy::unwrap_used)] // helpers of tests
+//! Random histories of a log against a model, with kills, power cuts and failing syncs: everything that is read is what was
+//! written, nothing that was synced is lost, producers and epochs are what the batches say, and a batch that comes again, or
+//! before its turn, is not appended.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use storage::planted::Bug;
 use storage::testing::{Failure, MemDisk, Operation};
 use storage::{Disk, Log, LogConfig, OpenMode, Shutdown};
+use wire::ErrorCode;
 use wire::records::Batch;
 
 const DIR: &str = "/logs/t-0";
 
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     /// Records and value sizes of batches, by producers (0: none).
     Append(Vec<(usize, usize, i64)>),
     Read {
@@ -29,6 +29,14 @@ enum Step {
     Retention(i64),
     Roll,
     Sync,
+    /// Appends while a sync is under way.
+    SyncMeanwhile(Vec<(usize, usize, i64)>),
+    /// A sync that fails, and then the power does.
+    FailedSync(Vec<(usize, usize, i64)>, u64),
+    /// A producer sends one of its last batches again.
+    Resend(i64, usize),
+    /// A producer leaves sequence numbers out.
+    Gap(i64),
     /// Writes the checkpoints of recovery point and log start.
     Checkpoint,
     Restart,
@@ -39,7 +47,7 @@ enum Step {
     Rest,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let one = || (1..6usize, 0..300usize, 0..4i64);
     let step = prop_oneof![
         12 => prop::collection::vec(one(), 1..12).prop_map(Step::Append),
@@ -49,6 +57,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..20_000i64).prop_map(Step::Retention),
         1 => Just(Step::Roll),
         3 => Just(Step::Sync),
+        2 => prop::collection::vec(one(), 1..6).prop_map(Step::SyncMeanwhile),
+        1 => (prop::collection::vec(one(), 1..6), any::<u64>()).prop_map(|(batches, seed)| Step::FailedSync(batches, seed)),
+        3 => (1..4i64, 0..5usize).prop_map(|(producer, back)| Step::Resend(producer, back)),
+        1 => (1..4i64).prop_map(Step::Gap),
         2 => Just(Step::Checkpoint),
         1 => Just(Step::Restart),
         2 => Just(Step::Kill),
@@ -134,6 +146,31 @@ impl World {
         }
         drop(appends);
         if appended.is_ok() { Ok(bytes) } else { Err(bytes) }
+    }
+
+    /// Five batches of a producer are known when they come again.
+    fn resend(&mut self, producer: i64, back: usize) {
+        let (log, epoch) = (self.log.as_mut().unwrap(), self.epoch);
+        let start = log.log_start_offset();
+        let known = log.active_producers().iter().find(|p| p.producer_id == producer).map(|p| p.last_sequence);
+        let of_producer = |bytes: &&Vec<u8>| {
+            let batch = header(bytes);
+            batch.has_producer_id() && batch.producer_id() == producer && batch.base_offset() >= start
+        };
+        let mut expected = known;
+        let mut again = None;
+        for bytes in self.history.iter().rev().filter(of_producer).take(back + 1) {
+            let batch = header(bytes);
+            if Some(batch.last_sequence()) != expected {
+                return;
+            }
+            expected = Some(batch.base_sequence() - 1);
+            again = Some(bytes.clone()).filter(|_| batch.base_sequence() >= 0);
+        }
+        let Some(bytes) = again.filter(|_| expected.is_some()) else { return };
+        let (base_offset, end) = (header(&bytes).base_offset(), log.log_end_offset());
+        let appended = append_one(log, bytes, epoch).unwrap();
+        assert_eq!((appended.duplicate, appended.base_offset, log.log_end_offset()), (true, base_offset, end));
     }
 
     fn read(&mut self, from: u64, upto: u64, max_bytes: u32) {
@@ -276,7 +313,8 @@ impl World {
             }
             Step::Retention(bytes) => {
                 self.sync();
-                self.log().set_config(Arc::new(LogConfig { retention_bytes: *bytes, ..small() }));
+                let config = LogConfig { retention_bytes: *bytes, ..self.config.clone() };
+                self.log().set_config(Arc::new(config));
                 self.log().retention(NOW, end).unwrap();
                 let config = Arc::new(self.config.clone());
                 self.log().set_config(config);
@@ -287,6 +325,36 @@ impl World {
             }
             Step::Roll => _ = self.log().roll_if_due(i64::MAX).unwrap(),
             Step::Sync => self.sync(),
+            Step::SyncMeanwhile(batches) => {
+                let request = self.log().sync_request();
+                self.append(batches);
+                if let Some(request) = request {
+                    request.run().unwrap();
+                    self.log().synced(request.offset());
+                }
+            }
+            Step::FailedSync(batches, seed) => {
+                let (path, error) = (".log".into(), std::io::ErrorKind::Other);
+                self.disk.fail(Failure { operation: Operation::Sync, path, after: 0, error, torn_bytes: 0 });
+                let failed = self.log().sync_request().and_then(|request| request.run().err());
+                self.disk.clear_failures();
+                let Some(fault) = failed else { return };
+                self.log().fail(fault);
+                assert!(self.log().sync_request().is_none(), "what the kernel forgot cannot be synced again");
+                let made = self.make(batches);
+                assert!(self.try_append(made).is_err(), "nothing is appended behind what may be lost");
+                self.take(&Step::PowerCut(*seed));
+            }
+            Step::Resend(producer, back) => self.resend(*producer, *back),
+            Step::Gap(producer) => {
+                let known = self.log().active_producers().iter().find(|p| p.producer_id == *producer).copied();
+                let Some(known) = known.filter(|known| known.last_sequence >= 0) else { return };
+                let epoch = self.epoch;
+                let early = produced(*producer, 0, known.last_sequence + 3, 2, false);
+                let refused = append_one(self.log(), early, epoch);
+                assert_eq!(refused, Err(ErrorCode::OutOfOrderSequenceNumber));
+                assert_eq!(self.log().log_end_offset(), end);
+            }
             Step::Checkpoint => self.checkpoint = (self.log().recovery_point(), self.log().log_start_offset()),
             Step::Restart => {
                 self.log().close().unwrap();
@@ -341,6 +409,16 @@ impl World {
     }
 }
 
+/// Takes the steps; panics where the log is not what it should be.
+pub fn run(steps: &[Step], interval: u32, segment: u32, bug: Bug) {
+    let config = LogConfig { index_interval_bytes: interval, segment_bytes: segment.max(2200), bug, ..small() };
+    let mut world = World::new(config);
+    for step in steps {
+        world.take(step);
+    }
+    world.compare();
+}
+
 proptest! {
     #[test]
     fn a_log_holds_what_was_written_through_kills_and_power_cuts(
@@ -348,11 +426,6 @@ proptest! {
         interval in 1..600u32,
         segment in 600..6000u32,
     ) {
-        let config = LogConfig { index_interval_bytes: interval, segment_bytes: segment.max(2200), ..small() };
-        let mut world = World::new(config);
-        for step in &steps {
-            world.take(step);
-        }
-        world.compare();
+        run(&steps, interval, segment, Bug::None);
     }
 }
