@@ -1,4 +1,5 @@
-"""Starts, stops and kills one broker, ours or Apache Kafka's, in a temporary folder on a free port."""
+"""Starts, stops and kills brokers, ours or Apache Kafka's, in temporary folders on free ports: one alone, or three."""
+import concurrent.futures
 import os
 import random
 import shutil
@@ -48,9 +49,9 @@ def build():
 class Broker:
     """One broker with a file of its own; settings are keyword arguments, with _ for the dots."""
 
-    def __init__(self, **settings):
+    def __init__(self, port=None, **settings):
         self.folder = tempfile.mkdtemp(prefix="compat-broker-")
-        self.port = free_port()
+        self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.data = os.path.join(self.folder, "data")
         self.file = os.path.join(self.folder, "server.properties")
@@ -81,7 +82,7 @@ class Broker:
         values.update({name.replace("_", "."): str(value) for name, value in settings.items()})
         with open(self.file, "w") as out:
             out.writelines(f"{name}={value}\n" for name, value in values.items())
-        if not IS_OURS:
+        if "process.roles" in values:
             format_ = os.path.join(HOME, "bin", "kafka-storage.sh")
             subprocess.run([format_, "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", self.file], check=True, stdout=subprocess.DEVNULL)
 
@@ -166,3 +167,36 @@ class Broker:
         shutil.rmtree(self.folder, ignore_errors=True)
         assert not panicked, f"the broker panicked: {said}"
         assert running or self.process is None, f"the broker ended by itself with {self.process.returncode}: {said}"
+
+
+class Cluster:
+    """Three nodes, each broker and controller; clients get all addresses."""
+
+    def __init__(self):
+        ports = [(free_port(), free_port()) for _ in range(3)]
+        voters = ",".join(f"{at}@127.0.0.1:{controller}" for at, (_, controller) in enumerate(ports, 1))
+        self.nodes = [Broker(port=port, process_roles="broker,controller", node_id=at, controller_quorum_voters=voters,
+                             controller_listener_names="CONTROLLER",
+                             listeners=f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+                             advertised_listeners=f"PLAINTEXT://127.0.0.1:{port}",
+                             listener_security_protocol_map="PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+                             min_insync_replicas=2, offsets_topic_replication_factor=3,
+                             transaction_state_log_replication_factor=3, transaction_state_log_min_isr=2)
+                      for at, (port, controller) in enumerate(ports, 1)]
+        self.address = ",".join(node.address for node in self.nodes)
+
+    def start(self):
+        """All at once: two of them are needed before one can serve."""
+        with concurrent.futures.ThreadPoolExecutor(len(self.nodes)) as pool:
+            for started in [pool.submit(node.start) for node in self.nodes]:
+                started.result()
+        return self
+
+    def remove(self):
+        failures = []
+        for node in self.nodes:
+            try:
+                node.remove()
+            except AssertionError as failure:
+                failures.append(failure)
+        assert not failures, failures

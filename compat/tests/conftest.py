@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from harness.broker import Broker  # noqa: E402
+from harness.broker import Broker, Cluster  # noqa: E402
 from harness.clients import CLIENTS  # noqa: E402
 
 
@@ -50,6 +50,14 @@ def own_broker():
     own = Broker().start()
     yield own
     own.remove()
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Three nodes that tests share; whoever ends one starts it again."""
+    shared = Cluster().start()
+    yield shared
+    shared.remove()
 
 
 @pytest.fixture

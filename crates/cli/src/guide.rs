@@ -28,6 +28,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
             "kafka-leader-election",
             "kafka-preferred-replica-election",
             "kafka-reassign-partitions",
+            "kafka-replica-verification",
         ],
     ),
     (
@@ -67,6 +68,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("kafka-log-dirs", "--bootstrap-server localhost:9092 --describe"),
     ("kafka-preferred-replica-election", "--zookeeper localhost:2181"),
     ("kafka-reassign-partitions", "--bootstrap-server localhost:9092 --list"),
+    ("kafka-replica-verification", "--broker-list localhost:9092 --topics-include test --time -2"),
     ("kafka-server-stop", "--node-id=1"),
     ("kafka-topics", "--bootstrap-server localhost:9092 --create --topic test --partitions 3"),
 ];

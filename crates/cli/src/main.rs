@@ -53,6 +53,7 @@ mod kafka_metadata_quorum;
 mod kafka_preferred_replica_election;
 mod kafka_producer_perf_test;
 mod kafka_reassign_partitions;
+mod kafka_replica_verification;
 mod kafka_run_class;
 mod kafka_server_start;
 mod kafka_server_stop;
@@ -107,6 +108,11 @@ const TOOLS: &[Tool] = &[
     ),
     ("kafka-producer-perf-test", "how fast records can be sent", kafka_producer_perf_test::main),
     ("kafka-reassign-partitions", "move replicas between brokers", kafka_reassign_partitions::main),
+    (
+        "kafka-replica-verification",
+        "compare the replicas of topics, record by record",
+        kafka_replica_verification::main,
+    ),
     ("kafka-server-stop", "ask the brokers of this machine to end", kafka_server_stop::main),
     ("kafka-storage", "format log directories, and tell what is in them", kafka_storage::main),
     ("kafka-topics", "list, describe, create, change and delete topics", kafka_topics::main),

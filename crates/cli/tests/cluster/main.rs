@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
+mod absent;
 mod failover;
 mod nodes;
 mod racks;

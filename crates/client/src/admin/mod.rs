@@ -12,6 +12,7 @@ mod offsets;
 mod quorum;
 mod quotas;
 mod records;
+mod replica_records;
 mod replicas;
 mod topics;
 
@@ -25,6 +26,7 @@ pub(crate) use offsets::list_offsets;
 pub use offsets::{Isolation, ListedOffset, OffsetAt, TopicPartition};
 pub use quorum::{QuorumDescription, QuorumNode, ReplicaState};
 pub use quotas::{QuotaEntity, QuotaMatch};
+pub use replica_records::{ReplicaPosition, ReplicaRecords};
 pub use replicas::{Election, PartitionResults, Reassignment};
 pub use topics::{NewTopic, PartitionDescription, TopicDescription, TopicListing};
 

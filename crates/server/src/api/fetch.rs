@@ -31,6 +31,9 @@ use wire::{ErrorCode, Uuid};
 pub const VERSIONS: RangeInclusive<i16> = 4..=18;
 /// Who asks in this version can be sent elsewhere, and may read from a follower.
 const RACKS_FROM: i16 = 11;
+const REPLICA_STATE_FROM: i16 = 15;
+/// The replica id of who compares replicas (kafka-replica-verification): reads from any, as a consumer.
+const DEBUGGER: i32 = -2;
 
 /// One partition's part of the answer.
 pub struct Fetched {
@@ -84,7 +87,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
         max_bytes: request.max_bytes.clamp(0, node.config.fetch_max_bytes) as u32,
         committed: request.isolation_level == 1,
         replica: follower(&request, cx.version()),
-        rack: (cx.version() >= RACKS_FROM).then_some(&request.rack_id),
+        rack: (cx.version() >= RACKS_FROM || replica_id(&request, cx.version()) == DEBUGGER).then_some(&request.rack_id),
     };
     if limits.replica.is_some() {
         reply.count_as(Slot::FETCH_FOLLOWER);
@@ -121,10 +124,13 @@ struct Limits<'a> {
     rack: Option<&'a str>,
 }
 
+fn replica_id(request: &FetchRequest<'_>, version: i16) -> i32 {
+    if version >= REPLICA_STATE_FROM { request.replica_state.replica_id } else { request.replica_id }
+}
+
 fn follower(request: &FetchRequest<'_>, version: i16) -> Option<(i32, i64)> {
-    let state = &request.replica_state;
-    let (id, epoch) = if version >= 15 { (state.replica_id, state.replica_epoch) } else { (request.replica_id, -1) };
-    (id >= 0).then_some((id, epoch))
+    let epoch = if version >= REPLICA_STATE_FROM { request.replica_state.replica_epoch } else { -1 };
+    Some(replica_id(request, version)).filter(|id| *id >= 0).map(|id| (id, epoch))
 }
 
 fn is_enough(fetched: &[Fetched], min_bytes: i32) -> bool {
