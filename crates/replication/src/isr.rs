@@ -29,7 +29,9 @@ pub(crate) struct Isr {
     pub partition_epoch: i32,
     /// What the controller is known to have.
     pub committed: Vec<i32>,
-    pub proposed: Option<Vec<i32>>,
+    /// With the epochs of the registrations under which its members fetched when it was made: a copy that is sent later
+    /// must not vouch for what a member has become meanwhile (KIP-903).
+    pub proposed: Option<Vec<(i32, i64)>>,
     /// When the proposal was last sent without an answer (ms): it may be in force.
     pub unanswered_ms: Option<i64>,
 }
@@ -47,14 +49,15 @@ impl Isr {
 
     /// Whether the maximal ISR has this broker.
     pub fn may_have(&self, broker: i32, bug: Bug) -> bool {
-        let proposed = self.proposed.as_ref();
+        let is_committed = self.committed.contains(&broker);
+        let is_proposed = self.proposed.as_ref().map(|isr| isr.iter().any(|(id, _)| *id == broker));
         if planted::is(bug, Bug::ForgetProposedMembers) {
-            return self.committed.contains(&broker);
+            return is_committed;
         }
         if planted::is(bug, Bug::TrustProposedShrink) {
-            return proposed.unwrap_or(&self.committed).contains(&broker);
+            return is_proposed.unwrap_or(is_committed);
         }
-        self.committed.contains(&broker) || proposed.is_some_and(|isr| isr.contains(&broker))
+        is_committed || is_proposed.unwrap_or(false)
     }
 
     /// Takes what the controller has, unless it is older than what is known.

@@ -128,6 +128,15 @@ impl Leader {
         }
     }
 
+    /// Proposes an ISR, as far as its members are known now.
+    fn propose(&mut self, isr: &[i32], brokers: &Brokers) {
+        let epoch_of = |id: i32| match self.followers.iter().find(|follower| follower.id == id) {
+            Some(follower) => follower.broker_epoch,
+            None => brokers.epoch(id).unwrap_or(-1),
+        };
+        self.isr.proposed = Some(isr.iter().map(|id| (*id, epoch_of(*id))).collect());
+    }
+
     /// What every replica has that counts: those of the maximal ISR, and those that are about to join it, which would
     /// otherwise run after a moving mark for ever.
     pub fn committed_end(&self, own_end: i64, view: &View<'_>) -> i64 {
@@ -188,7 +197,7 @@ impl Partition {
         if may_join {
             let mut isr = leader.isr.committed.clone();
             isr.push(fetch.replica);
-            leader.isr.proposed = Some(isr);
+            leader.propose(&isr, &self.brokers);
         }
         self.advance();
         Ok(may_join)
@@ -233,7 +242,7 @@ impl Partition {
         let isr: Vec<i32> = leader.isr.committed.iter().copied().filter(is_in_sync).collect();
         let shrinks = isr.len() < leader.isr.committed.len();
         if shrinks && let Some(leader) = &mut self.leader {
-            leader.isr.proposed = Some(isr);
+            leader.propose(&isr, &self.brokers);
         }
         // Whoever was waited for because it was about to join may have missed its time.
         self.advance();
@@ -244,15 +253,11 @@ impl Partition {
     pub fn proposal(&self) -> Option<Proposal> {
         let leader = self.leader.as_ref()?;
         let isr = leader.isr.proposed.as_ref()?;
-        let epoch_of = |id: i32| match leader.followers.iter().find(|follower| follower.id == id) {
-            Some(_) if planted::is(self.settings.bug, Bug::IgnoreBrokerEpoch) => -1,
-            Some(follower) => follower.broker_epoch,
-            None => self.brokers.epoch(id).unwrap_or(-1),
-        };
+        let is_careless = planted::is(self.settings.bug, Bug::IgnoreBrokerEpoch);
         Some(Proposal {
             leader_epoch: leader.epoch,
             partition_epoch: leader.isr.partition_epoch,
-            isr: isr.iter().map(|id| (*id, epoch_of(*id))).collect(),
+            isr: isr.iter().map(|(id, epoch)| (*id, if is_careless { -1 } else { *epoch })).collect(),
         })
     }
 
@@ -279,10 +284,17 @@ impl Partition {
             // Refused, and the ISR is the one from before: unless an earlier copy of the proposal, whose answer was
             // lost, may still arrive and be accepted.
             Err(ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted | ErrorCode::InvalidRequest) => {
-                if leader.isr.unanswered_ms.is_some_and(|ms| now_ms.saturating_sub(ms) < REQUEST_LIFE_MS) {
+                // No copy is accepted any more that vouches for an earlier process of a member.
+                let is_outdated = |(id, epoch): &(i32, i64)| {
+                    *epoch >= 0 && self.brokers.epoch(*id).is_some_and(|current| current > *epoch)
+                };
+                if proposal.isr.iter().any(is_outdated) {
+                    leader.isr.withdraw();
+                } else if leader.isr.unanswered_ms.is_some_and(|ms| now_ms.saturating_sub(ms) < REQUEST_LIFE_MS) {
                     return true;
+                } else {
+                    leader.isr.withdraw();
                 }
-                leader.isr.withdraw();
             }
             // Made on a state that has changed: the new one is on its way, and until it is here both may be true.
             Err(

@@ -179,6 +179,27 @@ fn a_refusal_does_not_count_while_an_unanswered_copy_may_arrive() {
     assert_eq!(a.high_watermark(), 1);
 }
 
+/// The follower was caught up, lost its log with the power, and registered anew: a copy of the proposal that is sent only
+/// then must not speak for what it is now.
+#[test]
+fn a_proposal_vouches_for_the_process_that_was_caught_up() {
+    let all = brokers(ALL);
+    let mut a = Replica::new(1, settings(Durability::PageCache, 1), &all);
+    a.assign(&assignment(1, 1, 1, ALL, &[1]), 0);
+    a.append(1, true, 0).unwrap();
+    assert_eq!(a.partition.fetched_by(&from(3, 1), 1), Ok(true));
+    let proposal = a.partition.proposal().unwrap();
+    assert_eq!(proposal.isr.last(), Some(&(3, 103)));
+    assert!(a.partition.proposal_answered(&proposal, Err(ErrorCode::NetworkException), 10), "it is sent again");
+    let fetch = ReplicaFetch { broker_epoch: 203, ..from(3, 0) };
+    a.partition.fetched_by(&fetch, 11).unwrap();
+    assert_eq!(a.partition.proposal(), Some(proposal.clone()));
+    // The controller takes no copy of it any more, not even one that is still on its way.
+    all.set([(1, 101), (2, 102), (3, 203)]);
+    assert!(!a.partition.proposal_answered(&proposal, Err(ErrorCode::IneligibleReplica), 20));
+    assert_eq!(a.partition.proposal(), None);
+}
+
 #[test]
 fn only_an_active_broker_under_its_current_epoch_joins() {
     for (epoch, active) in [(99, true), (103, false)] {

@@ -4,7 +4,8 @@
 use crate::chance;
 use crate::log_dirs::{Dir, LogDirs};
 use crate::node::Node;
-use crate::partitions::Cell;
+use crate::partitions::{Cell, Table};
+use crate::reconciler::Made;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -248,18 +249,36 @@ impl Housekeeping {
     /// synced nor committed.
     pub fn log_was_cut(&self, node: &Arc<Node>, cell: &Cell) {
         let Some(dir) = self.dirs.by_path(&cell.log_dir).filter(|dir| !dir.is_offline()) else { return };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let table = node.partitions.table();
         let here: Vec<&Arc<Cell>> = table.cells().filter(|other| other.log_dir == cell.log_dir).collect();
         let offsets = |offset: &dyn Fn(&Cell) -> i64| -> Offsets {
             here.iter().map(|cell| ((cell.topic.to_string(), cell.index), offset(cell))).collect()
         };
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let recovery_points = offsets(&|cell| cell.lock().log().recovery_point());
         let high_watermarks = offsets(&|cell| cell.lock().high_watermark());
         let written = dir.log_dir.write_checkpoint(Checkpoint::RecoveryPoint, &recovery_points);
         let written = written.and_then(|()| dir.log_dir.write_checkpoint(Checkpoint::HighWatermark, &high_watermarks));
         if let Err(fault) = written {
             node.log_dir_failed(dir.path(), &fault);
+        }
+    }
+
+    /// Publishes the partitions of this node. Those that were made anew inherit no offsets of earlier ones of their names,
+    /// which the partitions of before had.
+    pub fn publish(&self, node: &Arc<Node>, made: &Made, table: Table) {
+        let writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed: Vec<_> = made
+            .iter()
+            .filter_map(|(path, partitions)| {
+                let dir = self.dirs.by_path(path).filter(|dir| !dir.is_offline())?;
+                Some((path, dir.log_dir.forget(partitions).err()?))
+            })
+            .collect();
+        node.partitions.publish(table);
+        drop(writing);
+        for (path, fault) in failed {
+            node.log_dir_failed(path, &fault);
         }
     }
 

@@ -9,13 +9,16 @@ use broker::Command;
 use metadata::config::TopicConfigs;
 use metadata::image::{self, Image};
 use replication::Assignment;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use storage::Fault;
 use tracing::error;
 use wire::Uuid;
+
+/// Partitions whose logs were made anew, by log directory.
+pub type Made = BTreeMap<PathBuf, BTreeSet<(String, i32)>>;
 
 /// Opens and closes partitions. One owner: commands are carried out one after the other.
 pub struct Reconciler {
@@ -40,14 +43,13 @@ impl Reconciler {
             return;
         }
         let mut table = Table::clone(&node.partitions.table());
-        let mut changed_dirs = BTreeSet::new();
+        let mut made = Made::new();
         let mut held = Vec::new();
         for command in commands {
             match command {
                 Command::Know { topic } => self.know(node, image, &mut table, &topic),
                 Command::Hold { topic, partition, directory, assignment } => {
-                    let cell =
-                        self.hold(node, &mut table, &mut changed_dirs, &topic, partition, directory, &assignment);
+                    let cell = self.hold(node, &mut table, &mut made, &topic, partition, directory, &assignment);
                     held.extend(cell);
                 }
                 Command::Drop { topic, topic_id, partition } => {
@@ -63,14 +65,14 @@ impl Reconciler {
             }
         }
         // New directories must be durable before anything in them is acknowledged.
-        for path in changed_dirs {
-            if let Some(dir) = self.dirs.by_path(&path)
+        for path in made.keys() {
+            if let Some(dir) = self.dirs.by_path(path)
                 && let Err(fault) = dir.log_dir.sync()
             {
-                node.log_dir_failed(&path, &fault);
+                node.log_dir_failed(path, &fault);
             }
         }
-        node.partitions.publish(table);
+        node.housekeeping.publish(node, &made, table);
         node.replicas.follow(node, held);
     }
 
@@ -96,7 +98,7 @@ impl Reconciler {
         &mut self,
         node: &Arc<Node>,
         table: &mut Table,
-        changed_dirs: &mut BTreeSet<PathBuf>,
+        made: &mut Made,
         topic: &image::Topic,
         index: i32,
         directory: Uuid,
@@ -117,7 +119,8 @@ impl Reconciler {
                     }
                 };
                 if opened.is_new {
-                    changed_dirs.insert(opened.dir.path().to_owned());
+                    let here = made.entry(opened.dir.path().to_owned()).or_default();
+                    here.insert((topic.name.to_string(), index));
                 }
                 let dir = opened.dir.path().to_owned();
                 let cell = Arc::new(Cell::new(topic.name.clone(), topic.id, index, dir, opened.partition));

@@ -25,7 +25,7 @@ use crate::registration::{self, Registration};
 use crate::remote_controller::RemoteController;
 use crate::replicas::Replicas;
 use crate::{logging, takeover};
-use metadata::controller::{NodeSettings, default_bootstrap_records};
+use metadata::controller::{METADATA_TOPIC, NodeSettings, default_bootstrap_records};
 use metadata::image::Image;
 use metadata::quorum::{
     Format, MetadataNode, MetadataOptions, Opened, Present, Voter, VoterEndpoint, VoterSet, format,
@@ -119,6 +119,9 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
         false => None,
     };
     for dir in dirs.iter() {
+        for to in dir.log_dir.put_aside_nameless(METADATA_TOPIC)? {
+            warn!(to = %to.display(), "a partition that a power cut left without a name is put aside");
+        }
         dir.log_dir.begin(&boot_id)?;
     }
     let mut random = chance::random();

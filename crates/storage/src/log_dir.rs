@@ -5,6 +5,7 @@ use crate::disk::{Access, Context, Disk, Fault, LockGuard};
 use crate::log::Shutdown;
 use crate::meta_properties::MetaProperties;
 use crate::partition_dir::{self, DirName};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -181,6 +182,20 @@ impl LogDir {
         checkpoint::write(&*self.disk, &self.path, which, offsets).context("write checkpoints in", &self.path)
     }
 
+    /// Takes partitions that were made anew out of all checkpoint files: what is in there is of an earlier log of the same
+    /// name, and would be taken for theirs by the next process. To be called before anything is appended to them.
+    pub fn forget(&self, partitions: &BTreeSet<(String, i32)>) -> Result<(), Fault> {
+        for which in Checkpoint::ALL {
+            let mut offsets = self.checkpoint(which)?;
+            let known = offsets.len();
+            offsets.retain(|partition, _| !partitions.contains(partition));
+            if offsets.len() < known {
+                self.write_checkpoint(which, &offsets)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Directories in it, with what their names say.
     pub fn directories(&self) -> Result<Vec<(PathBuf, DirName)>, Fault> {
         let mut entries = self.disk.list(&self.path).context("list", &self.path)?;
@@ -215,6 +230,25 @@ impl LogDir {
         }
         partition_dir::write_metadata(&*self.disk, &path, topic_id).context("write partition.metadata in", &path)?;
         Ok(Claim::Ours)
+    }
+
+    /// After a power cut, puts aside every partition that does not say whose it is, but for those of the topic `but`: once
+    /// the next process starts, they would look as if an old version had left them. Returns where they are.
+    pub fn put_aside_nameless(&self, but: &str) -> Result<Vec<PathBuf>, Fault> {
+        if self.shutdown != Shutdown::PowerCut {
+            return Ok(Vec::new());
+        }
+        let mut aside = Vec::new();
+        for (path, name) in self.directories()? {
+            if !matches!(name, DirName::Partition { topic, .. } if topic != but) {
+                continue;
+            }
+            let id = partition_dir::read_metadata(&*self.disk, &path).context("read partition.metadata in", &path)?;
+            if id.is_none() {
+                aside.push(self.put_aside(&path, Uuid::ZERO)?);
+            }
+        }
+        Ok(aside)
     }
 
     /// Renames the directory of a partition that the cluster does not know, and never deletes it: only the cluster's state

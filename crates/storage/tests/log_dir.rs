@@ -187,3 +187,39 @@ fn a_partition_that_does_not_say_whose_it_is_is_taken_but_not_after_a_power_cut(
         assert_eq!(dir.claim("t", 0, ours).unwrap(), Claim::Nothing);
     }
 }
+
+#[test]
+fn a_log_that_is_made_anew_does_not_inherit_the_offsets_of_an_earlier_one() {
+    let disk = MemDisk::new();
+    let dir = open(&disk, BOOT);
+    let (old, other) = (("t".to_owned(), 0), ("t".to_owned(), 1));
+    for which in Checkpoint::ALL {
+        dir.write_checkpoint(which, &Offsets::from([(old.clone(), 50), (other.clone(), 60)])).unwrap();
+    }
+    disk.sync_dir(Path::new("/")).unwrap();
+    dir.forget(&[old].into()).unwrap();
+    let writes = disk.writes();
+    dir.forget(&[("new".to_owned(), 0)].into()).unwrap();
+    assert_eq!(disk.writes(), writes, "nothing is known of it");
+    disk.power_cut(|| 0);
+    for which in Checkpoint::ALL {
+        assert_eq!(dir.checkpoint(which).unwrap(), Offsets::from([(other.clone(), 60)]), "{which:?}");
+    }
+}
+
+#[test]
+fn what_a_power_cut_left_without_a_name_is_put_aside_before_anybody_forgets_the_power_cut() {
+    let disk = MemDisk::new();
+    let dir = open(&disk, BOOT);
+    for (topic, id) in [("named", Some(Uuid([1; 16]))), ("nameless", None), ("kept", None)] {
+        let path = dir.partition_path(topic, 0);
+        disk.create_dir(&path).unwrap();
+        id.map(|id| storage::partition_dir::write_metadata(&disk, &path, id).unwrap());
+    }
+    let aside = dir.put_aside_nameless("kept").unwrap();
+    assert_eq!(aside, [Path::new(DIR).join(format!("nameless-0.{}-stray", "0".repeat(32)))]);
+    assert_eq!(dir.put_aside_nameless("kept").unwrap(), [] as [std::path::PathBuf; 0]);
+    dir.loss_is_known(BOOT).unwrap();
+    drop(dir);
+    assert_eq!(open(&disk, BOOT).put_aside_nameless("").unwrap(), [] as [std::path::PathBuf; 0], "an old version's");
+}

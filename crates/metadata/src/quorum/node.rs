@@ -228,7 +228,7 @@ impl MetadataNode {
             self.settle(present)?;
         }
         let end = self.log.end_offset();
-        if request.offset >= end && self.quorum.high_watermark() <= request.high_watermark {
+        if request.offset >= end && self.quorum.told_high_watermark() <= request.high_watermark {
             return Ok(None);
         }
         let bytes = match request.offset < end {
@@ -286,7 +286,7 @@ impl MetadataNode {
     fn fetched(&self, known: Known, content: FetchedContent) -> Fetched {
         Fetched {
             known,
-            high_watermark: self.quorum.high_watermark(),
+            high_watermark: self.quorum.told_high_watermark(),
             log_start_offset: self.log.start_offset(),
             content,
         }

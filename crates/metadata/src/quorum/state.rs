@@ -260,6 +260,16 @@ impl Quorum {
         self.high_watermark
     }
 
+    /// What followers are told to be committed: nothing (-1) before this epoch's leader has committed a record of its own, as
+    /// in Kafka. What it had heard before may be long behind, and who takes it for all there is takes an old state of the
+    /// cluster for the present one.
+    pub fn told_high_watermark(&self) -> i64 {
+        match self.leadership() {
+            Some(leadership) if self.high_watermark <= leadership.start_offset => -1,
+            _ => self.high_watermark,
+        }
+    }
+
     /// Whether this epoch's leader may decide: everything that came before is committed.
     pub fn may_decide(&self) -> bool {
         self.leadership().is_some_and(|leadership| {

@@ -140,3 +140,27 @@ fn a_doubter_is_convinced_by_the_leader_alone() {
     assert!(doubter.vote_answered(1, &asked, &refused, &mut moment).is_empty());
     assert_eq!(doubter.leader(), Some(1));
 }
+
+/// What a new leader heard of its predecessor may be long behind what is committed.
+#[test]
+fn a_new_leader_tells_what_is_committed_once_it_has_committed_something_itself() {
+    let mut world = world(&[2, 3]);
+    world.follow(1);
+    let mut moment = Moment { now: 0, end: END, random: &mut || 0 };
+    for voter in &mut world.voters {
+        voter.leader_answered(40, END.offset, &mut moment);
+    }
+    assert_eq!(world.voters[0].told_high_watermark(), 40);
+    world.run(5_000);
+    let (leader, follower) = match world.voters[0].is_leader() {
+        true => (2, 3),
+        false => (3, 2),
+    };
+    let leader = world.voter(leader).unwrap();
+    assert_eq!((leader.high_watermark(), leader.told_high_watermark()), (40, -1));
+    let end = LogEnd { offset: END.offset + 1, ..END };
+    let moment = Moment { now: 5_000, end, random: &mut || 0 };
+    leader.synced(end.offset);
+    leader.fetched(ReplicaKey { id: follower, ..ReplicaKey::default() }, end.offset, &moment);
+    assert_eq!(leader.told_high_watermark(), end.offset);
+}

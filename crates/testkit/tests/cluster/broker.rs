@@ -249,6 +249,9 @@ impl World {
             recovery_point: if is_there { process.recovery_points.get(&name).copied().unwrap_or(0) } else { 0 },
             ..OpenMode::default()
         };
+        if !is_there {
+            process.dir.forget(&[name.clone()].into())?;
+        }
         let log = match is_there {
             true => Log::open(disk, &path, config, Some(topic.id), mode, wall_ms)?.0,
             false => Log::create(disk, &path, config, Some(topic.id), mode, wall_ms)?,

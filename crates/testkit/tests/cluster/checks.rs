@@ -163,6 +163,27 @@ impl Checks {
         }
     }
 
+    /// A state that the controller decided makes sense: who leads is up and in sync, and nobody leads only where
+    /// nobody is in sync.
+    pub fn decided(image: &Image) -> Result<(), String> {
+        for topic in image.topics.iter() {
+            for (index, partition) in &topic.partitions {
+                let is_up = |id: &i32| image.cluster.broker(*id).is_some_and(|broker| !broker.fenced);
+                let leader = partition.leader;
+                let is_led = leader >= 0 && is_up(&leader) && partition.isr.contains(&leader);
+                let is_leaderless = leader < 0 && partition.isr.is_empty();
+                if !(is_led || is_leaderless) || !partition.isr.iter().all(is_up) {
+                    let brokers: Vec<_> = image.cluster.brokers().map(|b| (b.id, b.epoch, b.fenced)).collect();
+                    return Err(format!(
+                        "at {} {}-{index} is {partition:?}, brokers {brokers:?}",
+                        image.offset, topic.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A node has come to a state: all that come to the same offset come to the same state.
     pub fn published(&mut self, id: i32, image: &Arc<Image>) -> Result<(), String> {
         match self.images.get(&image.offset) {

@@ -6,7 +6,7 @@ use crate::plan::{OFFSETS_TOPIC, Plan};
 use crate::quorum::{Asked, Parked, Publication, Waiter};
 use crate::replicas::{Following, Waiting};
 use crate::world::{CLUSTER, Event, Happening, To, World};
-use metadata::controller::{NodeSettings, default_bootstrap_records};
+use metadata::controller::{METADATA_TOPIC, NodeSettings, default_bootstrap_records};
 use metadata::image::{Image, TopicIdPartition};
 use metadata::quorum::{Format, MetadataNode, MetadataOptions, Present, Timeouts, Voter, VoterSet, format};
 use replication::Brokers;
@@ -168,6 +168,7 @@ impl World {
         let recovery_points = dir.checkpoint(Checkpoint::RecoveryPoint).unwrap();
         let high_watermarks = dir.checkpoint(Checkpoint::HighWatermark).unwrap();
         let opened = MetadataNode::open(disk, self.options(id, shutdown)).unwrap();
+        dir.put_aside_nameless(METADATA_TOPIC).unwrap();
         dir.begin(&boot_id).unwrap();
         let (wall_ms, steady_ms) = (self.wall_ms(id), self.steady_ms(id));
         let chance = &mut self.chance;

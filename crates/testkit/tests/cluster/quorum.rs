@@ -1,5 +1,6 @@
 //! What a server's metadata thread does: the quorum, commands to whoever decides, and states that are published.
 
+use crate::checks::Checks;
 use crate::machine::{Phase, Process};
 use crate::world::{Body, Happening, To, World};
 use metadata::controller::{Command, Reply};
@@ -351,6 +352,16 @@ impl World {
         if image.offset > self.latest.offset {
             self.checks.changed(&change);
             self.latest = image.clone();
+            if let Err(why) = Checks::decided(&image) {
+                self.checks.lost(why);
+            }
+            if !change.brokers.is_empty() {
+                self.say(|| {
+                    let brokers = image.cluster.brokers();
+                    let brokers = brokers.map(|b| (b.id, b.epoch, b.fenced, b.in_controlled_shutdown));
+                    format!("brokers at {}: {:?}", image.offset, brokers.collect::<Vec<_>>())
+                });
+            }
         }
         if let Err(why) = self.checks.published(to.id, &image) {
             self.checks.lost(why);
