@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -253,7 +253,9 @@ impl Connection {
     }
 }
 
-async fn read_answers(mut read: OwnedReadHalf, waiting: Arc<Waiting>, frame_bytes_max: usize) {
+async fn read_answers(read: OwnedReadHalf, waiting: Arc<Waiting>, frame_bytes_max: usize) {
+    // A small answer comes with its length in one read.
+    let mut read = BufReader::new(read);
     let why = loop {
         match read_frame(&mut read, frame_bytes_max).await {
             Ok(frame) => {
@@ -282,7 +284,7 @@ async fn read_answers(mut read: OwnedReadHalf, waiting: Arc<Waiting>, frame_byte
     waiting.end(&why);
 }
 
-async fn read_frame(read: &mut OwnedReadHalf, frame_bytes_max: usize) -> std::io::Result<Vec<u8>> {
+async fn read_frame(read: &mut BufReader<OwnedReadHalf>, frame_bytes_max: usize) -> std::io::Result<Vec<u8>> {
     /// The claimed length is believed up to here; beyond, memory grows with what arrives.
     const BELIEVED: usize = 1 << 20;
     let mut length = [0; 4];

@@ -116,7 +116,8 @@ impl Validator {
         Validator::Refuse(Arc::new(check))
     }
 
-    fn reason(&self, value: &Setting) -> Option<String> {
+    /// `strict`: nothing will not do where a number is asked for.
+    fn reason(&self, value: &Setting, strict: bool) -> Option<String> {
         let number = match value {
             Setting::Integer(n) => *n as f64,
             Setting::Double(n) => *n,
@@ -125,7 +126,10 @@ impl Validator {
         match self {
             Validator::Any => None,
             Validator::Check(check) | Validator::Refuse(check) => check(value).err(),
-            _ if value.is_null() && !matches!(self, Validator::NonEmpty) => None,
+            _ if value.is_null() && !strict => None,
+            Validator::AtLeast(_) | Validator::Between(..) if value.is_null() => {
+                Some("Value must be non-null".to_owned())
+            }
             Validator::AtLeast(least) => (number < *least).then(|| format!("Value must be at least {least}")),
             Validator::Between(least, _) if number < *least => Some(format!("Value must be at least {least}")),
             Validator::Between(_, most) => (number > *most).then(|| format!("Value must be no more than {most}")),
@@ -256,21 +260,33 @@ impl ConfigKey {
 
     /// The value that a text, or its absence, stands for.
     pub fn parse(&self, given: Option<&str>) -> Result<Setting> {
-        let value = match (given, &self.default) {
-            (Some(text), _) => self.read(text)?,
-            (None, Preset::Text(text)) => self.read(text)?,
-            (None, Preset::Null) => Setting::Null,
-            (None, Preset::Required) => {
-                return Err(Error::config(format!(
-                    "Missing required configuration \"{}\" which has no default value.",
-                    self.name
-                )));
-            }
-        };
-        match self.validator.reason(&value) {
-            None => Ok(value),
+        let value = self.value(given)?;
+        self.check(&value)?;
+        Ok(value)
+    }
+
+    fn value(&self, given: Option<&str>) -> Result<Setting> {
+        match (given, &self.default) {
+            (Some(text), _) => self.read(text),
+            (None, Preset::Text(text)) => self.read(text),
+            (None, Preset::Null) => Ok(Setting::Null),
+            (None, Preset::Required) => Err(Error::config(format!(
+                "Missing required configuration \"{}\" which has no default value.",
+                self.name
+            ))),
+        }
+    }
+
+    /// Whether a value is what it must be beyond its kind.
+    pub fn check(&self, value: &Setting) -> Result<()> {
+        self.judge(value, false)
+    }
+
+    fn judge(&self, value: &Setting, strict: bool) -> Result<()> {
+        match self.validator.reason(value, strict) {
+            None => Ok(()),
             Some(message) if matches!(self.validator, Validator::Refuse(_)) => Err(Error::config(message)),
-            Some(why) => match &value {
+            Some(why) => match value {
                 Setting::List(items) => Err(self.invalid(&format!("[{}]", items.join(", ")), &why)),
                 value => Err(self.invalid(&value.to_string(), &why)),
             },
@@ -399,20 +415,24 @@ impl ConfigDef {
         Ok(Config { values })
     }
 
-    /// Every setting with every error.
+    /// Every setting with every error. What cannot be read has no value, and may be wrong once more for that: so Kafka
+    /// has it.
     pub fn validate(&self, properties: &Properties) -> Vec<Validated> {
-        self.keys
-            .iter()
-            .map(|key| {
-                let given = properties.get(&key.name).map(String::as_str);
-                let (value, errors) = match key.parse(given) {
-                    Ok(Setting::Null) => (None, Vec::new()),
-                    Ok(value) => (Some(value.to_string()), Vec::new()),
-                    Err(error) => (given.map(str::to_owned), vec![error.message]),
-                };
-                Validated { name: key.name.clone(), value, recommended: key.recommended.clone(), errors, visible: true }
-            })
-            .collect()
+        let validated = self.keys.iter().map(|key| {
+            let (value, unread) = match key.value(properties.get(&key.name).map(String::as_str)) {
+                Ok(value) => (value, None),
+                Err(error) => (Setting::Null, Some(error)),
+            };
+            let wrong = key.judge(&value, unread.is_some()).err();
+            Validated {
+                name: key.name.clone(),
+                value: (!value.is_null()).then(|| value.to_string()),
+                recommended: key.recommended.clone(),
+                errors: unread.into_iter().chain(wrong).map(|e| e.message).collect(),
+                visible: true,
+            }
+        });
+        validated.collect()
     }
 }
 

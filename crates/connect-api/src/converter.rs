@@ -1,5 +1,7 @@
 //! Between values and the bytes in a topic.
 
+use std::borrow::Cow;
+
 use crate::{ConfigDef, Properties, Result, SchemaAndValue, SchemaRef, Value};
 
 /// Turns keys or values into bytes and back. One is made for each task, and for keys and values.
@@ -12,8 +14,8 @@ pub trait Converter: Send {
     /// Called once, before anything else; `is_key` says which of the two this one is for.
     fn configure(&mut self, properties: &Properties, is_key: bool) -> Result<()>;
 
-    /// The bytes for a value; none is a record without key, or a tombstone.
-    fn encode(&self, topic: &str, schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>>;
+    /// The bytes for a value, which may be the value's own; none is a record without key, or a tombstone.
+    fn encode<'v>(&self, topic: &str, schema: Option<&SchemaRef>, value: &'v Value) -> Result<Option<Cow<'v, [u8]>>>;
 
     /// The value that bytes stand for.
     fn decode(&self, topic: &str, bytes: Option<&[u8]>) -> Result<SchemaAndValue>;

@@ -32,7 +32,7 @@ pub use converter::{Converter, HeaderConverter};
 pub use decimal::Decimal;
 pub use error::{Error, ErrorKind, Result};
 pub use plugins::{Plugin, Plugins};
-pub use record::{Header, Record, SinkRecord, SourceMap, SourceRecord, TimestampType};
+pub use record::{Header, Raw, Record, SinkRecord, SourceMap, SourceRecord, TimestampType};
 pub use schema::{Field, Schema, SchemaBuilder, SchemaRef, Type, logical};
 pub use sink::{Offsets, SinkContext, SinkTask, TopicPartition};
 pub use source::{SourceContext, SourceTask};

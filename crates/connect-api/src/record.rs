@@ -1,6 +1,8 @@
 //! Records on their way between a connector and a topic.
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::{SchemaRef, Value};
@@ -46,9 +48,13 @@ impl Record {
 /// `{"position": 21}`. The values are numbers, texts, booleans or nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceMap {
-    /// In the order of the names.
-    entries: Vec<(Cow<'static, str>, Value)>,
+    /// The least name; nearly always the only one, and there is one of these with every record.
+    first: Option<Entry>,
+    /// The others, in the order of the names.
+    more: Vec<Entry>,
 }
+
+type Entry = (Cow<'static, str>, Value);
 
 impl SourceMap {
     pub fn new() -> SourceMap {
@@ -57,27 +63,37 @@ impl SourceMap {
 
     /// With one entry.
     pub fn of(name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> SourceMap {
-        SourceMap { entries: vec![(name.into(), value.into())] }
+        SourceMap { first: Some((name.into(), value.into())), more: Vec::new() }
     }
 
     pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
-        let (name, value) = (name.into(), value.into());
-        match self.entries.binary_search_by(|(n, _)| n.cmp(&name)) {
-            Ok(at) => self.entries[at].1 = value,
-            Err(at) => self.entries.insert(at, (name, value)),
+        let mut entry = (name.into(), value.into());
+        let Some(first) = &mut self.first else {
+            self.first = Some(entry);
+            return;
+        };
+        if entry.0 <= first.0 {
+            std::mem::swap(first, &mut entry);
+            if entry.0 == first.0 {
+                return;
+            }
+        }
+        match self.more.binary_search_by(|(n, _)| n.cmp(&entry.0)) {
+            Ok(at) => self.more[at] = entry,
+            Err(at) => self.more.insert(at, entry),
         }
     }
 
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.entries.iter().find(|(n, _)| n == name).map(|(_, v)| v)
+        self.iter().find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &Value)> {
-        self.entries.iter().map(|(n, v)| (n.as_ref(), v))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.first.iter().chain(&self.more).map(|(n, v)| (n.as_ref(), v))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.first.is_none()
     }
 }
 
@@ -114,4 +130,43 @@ pub struct SinkRecord {
     pub original_partition: i32,
     /// Where it stands there.
     pub original_offset: i64,
+    /// The record as it was read, for [`report`](crate::SinkContext::report): the worker's.
+    pub raw: Raw,
+}
+
+/// What a worker keeps with a record, for as long as the record is kept.
+#[derive(Clone, Default)]
+pub struct Raw(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Raw {
+    pub fn new(raw: Arc<dyn Any + Send + Sync>) -> Raw {
+        Raw(Some(raw))
+    }
+
+    pub fn get<T: 'static>(&self) -> Option<&T> {
+        self.0.as_deref()?.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Raw" } else { "None" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_in_the_order_of_their_names_and_the_last_of_a_name_counts() {
+        let mut map = SourceMap::of("b", 1);
+        for (name, value) in [("c", 2), ("a", 3), ("b", 4), ("d", 5), ("a", 6), ("c", 7)] {
+            map.insert(name, value);
+        }
+        let entries: Vec<(&str, i64)> = map.iter().map(|(n, v)| (n, v.as_i64().unwrap())).collect();
+        assert_eq!(entries, [("a", 6), ("b", 4), ("c", 7), ("d", 5)]);
+        assert_eq!(map.get("c"), Some(&Value::Int32(7)));
+        assert_eq!(map.get("e"), None);
+    }
 }

@@ -1,5 +1,6 @@
 //! What a value looks like.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub enum Type {
 }
 
 impl Type {
+    const COUNT: usize = Type::Struct as usize + 1;
+
     /// As Kafka prints it, in upper case.
     pub fn name(self) -> &'static str {
         match self {
@@ -82,15 +85,28 @@ pub struct Field {
     pub schema: SchemaRef,
 }
 
+/// A schema that says nothing but its type. A thread makes each only once: converters ask for one with every record.
+fn plain(kind: Type, optional: bool) -> SchemaRef {
+    thread_local! {
+        static PLAIN: RefCell<[Option<SchemaRef>; 2 * Type::COUNT]> = const { RefCell::new([const { None }; 2 * Type::COUNT]) };
+    }
+    let make = || {
+        let builder = SchemaBuilder::new(kind);
+        if optional { builder.optional().shared() } else { builder.shared() }
+    };
+    let at = 2 * kind as usize + usize::from(optional);
+    PLAIN.with_borrow_mut(|plain| plain[at].get_or_insert_with(make).clone())
+}
+
 impl Schema {
     /// A schema of this type that must have a value.
     pub fn of(kind: Type) -> SchemaRef {
-        SchemaBuilder::new(kind).shared()
+        plain(kind, false)
     }
 
     /// A schema of this type whose value may be missing.
     pub fn optional_of(kind: Type) -> SchemaRef {
-        SchemaBuilder::new(kind).optional().shared()
+        plain(kind, true)
     }
 
     pub fn kind(&self) -> Type {

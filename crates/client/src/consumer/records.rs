@@ -84,7 +84,7 @@ impl Records {
         self.range.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = ConsumerRecord<'_>> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = ConsumerRecord<'_>> {
         let chunk = &*self.chunk;
         chunk.entries[self.range.clone()].iter().map(|e| ConsumerRecord {
             topic: &self.topic,

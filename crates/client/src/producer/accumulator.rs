@@ -87,20 +87,18 @@ impl Drained {
 
 impl State {
     /// Adds a record to its partition's batch. Says whether there is something to send at once.
-    #[allow(clippy::too_many_arguments)]
     pub fn append(
         &mut self,
         config: &ProducerConfig,
-        topic: &str,
         partition: i32,
         size: usize,
         record: &super::ProducerRecord<'_>,
         timestamp: i64,
-        delivery: Option<super::Delivery>,
+        told: super::Told<'_>,
     ) -> bool {
         let number = self.next_number + 1;
         let spare = &mut self.spare;
-        let Some(p) = self.topics.get_mut(topic).and_then(|t| t.partitions.get_mut(partition as usize)) else {
+        let Some(p) = self.topics.get_mut(record.topic).and_then(|t| t.partitions.get_mut(partition as usize)) else {
             return false;
         };
         let mut ripe = config.linger.is_zero();
@@ -121,7 +119,7 @@ impl State {
                 none.insert(Batch::new(number, builder))
             }
         };
-        batch.push(timestamp, record.key, record.value, record.headers, delivery);
+        batch.push(timestamp, record.key, record.value, record.headers, told);
         batch.reserved += size;
         self.buffered += size;
         // A new batch sets the time at which the sender has to wake up.

@@ -1,10 +1,11 @@
 //! A batch on its way: filled, sealed, sent, maybe sent again, and in the end delivered or failed.
 
-use wire::records::BatchBuilder;
+use std::sync::Arc;
 
 use tokio::time::Instant;
+use wire::records::BatchBuilder;
 
-use super::{Delivered, Delivery};
+use super::{Delivered, Delivery, Tally, Told};
 use crate::Error;
 
 /// Who sealed a batch, so that a broker can tell a repeated one: producer id, epoch and the first record's number.
@@ -15,12 +16,16 @@ pub(super) struct Stamp {
     pub sequence: i32,
 }
 
-/// What is to be told to the sender of one record.
-struct Waiter {
-    /// The record's place in the batch.
-    index: i64,
-    timestamp: i64,
-    delivery: Delivery,
+/// Who is to be told.
+enum Waiter {
+    One {
+        /// The record's place in the batch.
+        index: i64,
+        timestamp: i64,
+        delivery: Delivery,
+    },
+    /// Of so many records in a row.
+    Tally { tally: Arc<dyn Tally>, count: usize },
 }
 
 pub(super) struct Batch {
@@ -71,12 +76,17 @@ impl Batch {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
-        delivery: Option<Delivery>,
+        told: Told<'_>,
     ) {
         let Some(builder) = &mut self.builder else { return };
         builder.append(timestamp, key, value, headers);
-        if let Some(delivery) = delivery {
-            self.waiters.push(Waiter { index: i64::from(self.count), timestamp, delivery });
+        match (told, self.waiters.last_mut()) {
+            (Told::Nobody, _) => {}
+            (Told::One(delivery), _) => {
+                self.waiters.push(Waiter::One { index: i64::from(self.count), timestamp, delivery });
+            }
+            (Told::Tally(tally), Some(Waiter::Tally { tally: last, count })) if Arc::ptr_eq(tally, last) => *count += 1,
+            (Told::Tally(tally), _) => self.waiters.push(Waiter::Tally { tally: tally.clone(), count: 1 }),
         }
         self.count += 1;
     }
@@ -107,15 +117,17 @@ impl Batch {
     /// Reports to every waiter.
     pub fn finish(self, partition: i32, result: Result<Written, Error>) {
         for waiter in self.waiters {
-            let told = match &result {
-                Ok(written) => Ok(Delivered {
-                    partition,
-                    offset: written.base_offset.map(|base| base + waiter.index),
-                    timestamp: written.log_append_time.unwrap_or(waiter.timestamp),
+            match waiter {
+                Waiter::One { index, timestamp, delivery } => delivery(match &result {
+                    Ok(written) => Ok(Delivered {
+                        partition,
+                        offset: written.base_offset.map(|base| base + index),
+                        timestamp: written.log_append_time.unwrap_or(timestamp),
+                    }),
+                    Err(error) => Err(error.clone()),
                 }),
-                Err(error) => Err(error.clone()),
-            };
-            (waiter.delivery)(told);
+                Waiter::Tally { tally, count } => tally.settled(count, result.as_ref().map(|_| ())),
+            }
         }
     }
 }
@@ -152,7 +164,7 @@ mod tests {
     #[test]
     fn a_sealed_batch_takes_a_new_stamp_and_stays_valid() {
         let mut batch = Batch::new(1, BatchBuilder::new(Codec::Lz4));
-        batch.push(5, Some(b"k"), Some(b"v"), &[], None);
+        batch.push(5, Some(b"k"), Some(b"v"), &[], Told::Nobody);
         batch.stamp = Some(Stamp { producer_id: 7, epoch: 0, sequence: 9 });
         assert!(batch.seal().is_some());
         batch.stamp = Some(Stamp { producer_id: 7, epoch: 1, sequence: 0 });
@@ -160,5 +172,31 @@ mod tests {
         let parsed = wire::records::Batch::parse(batch.bytes()).unwrap();
         assert!(parsed.is_crc_valid());
         assert_eq!((parsed.producer_id(), parsed.producer_epoch(), parsed.base_sequence()), (7, 1, 0));
+    }
+
+    /// Writes down what it is told.
+    #[derive(Default)]
+    struct Heard(std::sync::Mutex<Vec<(usize, bool)>>);
+
+    impl Tally for Heard {
+        fn settled(&self, count: usize, result: Result<(), &Error>) {
+            self.0.lock().unwrap().push((count, result.is_ok()));
+        }
+    }
+
+    #[test]
+    fn records_in_a_row_are_told_of_together() {
+        for result in [Ok(Written { base_offset: Some(7), log_append_time: None }), Err(Error::Closed)] {
+            let (first, second) = (Arc::new(Heard::default()), Arc::new(Heard::default()));
+            let (one, two): (Arc<dyn Tally>, Arc<dyn Tally>) = (first.clone(), second.clone());
+            let mut batch = Batch::new(1, BatchBuilder::new(Codec::None));
+            for tally in [&one, &one, &two, &one] {
+                batch.push(5, None, Some(b"v"), &[], Told::Tally(tally));
+            }
+            let ok = result.is_ok();
+            batch.finish(0, result);
+            assert_eq!(*first.0.lock().unwrap(), [(2, ok), (1, ok)]);
+            assert_eq!(*second.0.lock().unwrap(), [(1, ok)]);
+        }
     }
 }

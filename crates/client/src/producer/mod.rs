@@ -63,6 +63,19 @@ pub struct Delivered {
 /// Called once, when the fate of a record is known; it must not wait for anything.
 pub type Delivery = Box<dyn FnOnce(Result<Delivered, Error>) + Send + Sync>;
 
+/// Told what becomes of records that were handed over together; it must not wait for anything.
+pub trait Tally: Send + Sync {
+    /// So many more of them have come to their end, in the order they were handed over.
+    fn settled(&self, count: usize, result: Result<(), &Error>);
+}
+
+/// Who hears what becomes of a record.
+pub(crate) enum Told<'t> {
+    Nobody,
+    One(Delivery),
+    Tally(&'t Arc<dyn Tally>),
+}
+
 /// A handle; the producer ends when it is closed or the handle is dropped.
 #[derive(Debug)]
 pub struct Producer {
@@ -125,6 +138,51 @@ impl Producer {
     /// Hands a record over; waits for metadata and memory at most `max.block.ms`. What becomes of it is told to
     /// `delivery`, unless this fails, when it is dropped.
     pub async fn send(&self, record: &ProducerRecord<'_>, delivery: Option<Delivery>) -> Result<(), Error> {
+        self.hand_over(record, delivery.map_or(Told::Nobody, Told::One)).await
+    }
+
+    /// Hands records over in this order, each as [`send`](Self::send) does, at less cost: what becomes of them is told by
+    /// the batch. Fails at a record that cannot be handed over, with its place; those before it were, and those after it
+    /// were not.
+    pub async fn send_all(&self, records: &[ProducerRecord<'_>], tally: &Arc<dyn Tally>) -> Result<(), (usize, Error)> {
+        let mut done = 0;
+        loop {
+            done += self.hand_over_while_there_is_room(&records[done..], tally);
+            // What has to wait, or is wrong, goes the way of single records.
+            let Some(next) = records.get(done) else { return Ok(()) };
+            self.hand_over(next, Told::Tally(tally)).await.map_err(|e| (done, e))?;
+            done += 1;
+        }
+    }
+
+    /// How many were handed over.
+    fn hand_over_while_there_is_room(&self, records: &[ProducerRecord<'_>], tally: &Arc<dyn Tally>) -> usize {
+        let shared = &*self.shared;
+        let config = &shared.config;
+        let limit = config.max_request_size.min(config.buffer_memory).saturating_sub(wire::records::HEADER_SIZE);
+        let (now, now_ms) = (Instant::now(), now_ms());
+        let mut ripe = false;
+        let mut done = 0;
+        {
+            let mut state = shared.state();
+            for record in records {
+                let size = record.size_max();
+                if state.closing || size > limit || state.buffered + size > config.buffer_memory {
+                    break;
+                }
+                let Ok(partition) = choose_partition(&mut state, config, record, size, now) else { break };
+                let timestamp = record.timestamp.unwrap_or(now_ms);
+                ripe |= state.append(config, partition, size, record, timestamp, Told::Tally(tally));
+                done += 1;
+            }
+        }
+        if ripe {
+            shared.wake.notify_one();
+        }
+        done
+    }
+
+    async fn hand_over(&self, record: &ProducerRecord<'_>, told: Told<'_>) -> Result<(), Error> {
         let shared = &*self.shared;
         let config = &shared.config;
         let size = record.size_max();
@@ -142,7 +200,7 @@ impl Producer {
                 return Err(Error::refused(ErrorCode::MessageTooLarge, Some(&why)));
             }
         }
-        let mut delivery = delivery;
+        let mut told = Some(told);
         let mut deadline = None;
         loop {
             let freed = shared.freed.notified();
@@ -153,11 +211,11 @@ impl Producer {
                         "Cannot perform operation after producer has been closed".into(),
                     ));
                 }
-                match choose_partition(&mut state, config, record, size) {
+                match choose_partition(&mut state, config, record, size, Instant::now()) {
                     Ok(partition) if state.buffered + size <= config.buffer_memory => {
                         let timestamp = record.timestamp.unwrap_or_else(now_ms);
-                        let ripe =
-                            state.append(config, record.topic, partition, size, record, timestamp, delivery.take());
+                        let told = told.take().unwrap_or(Told::Nobody);
+                        let ripe = state.append(config, partition, size, record, timestamp, told);
                         drop(state);
                         if ripe {
                             shared.wake.notify_one();
@@ -301,10 +359,11 @@ fn choose_partition(
     config: &ProducerConfig,
     record: &ProducerRecord<'_>,
     size: usize,
+    now: Instant,
 ) -> Result<i32, Lacking> {
     let topic = state.topics.get_mut(record.topic).ok_or(Lacking::Topic)?;
     let count = topic.partitions.len();
-    if topic.updated.elapsed() > config.client.metadata_max_age {
+    if now.saturating_duration_since(topic.updated) > config.client.metadata_max_age {
         state.refresh_wanted = true;
     }
     match (record.partition, record.key) {

@@ -1,5 +1,7 @@
 //! `BooleanConverter`: one byte, 1 or 0 (KIP-907).
 
+use std::borrow::Cow;
+
 use connect_api::{
     ConfigDef, Converter, Error, ErrorKind, HeaderConverter, Properties, Result, Schema, SchemaAndValue, SchemaRef,
     Type, Value,
@@ -46,8 +48,8 @@ impl Converter for BooleanConverter {
         Converter::config(self).parse(&properties).map(|_| ())
     }
 
-    fn encode(&self, _topic: &str, schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
-        write(schema, value)
+    fn encode<'v>(&self, _topic: &str, schema: Option<&SchemaRef>, value: &'v Value) -> Result<Option<Cow<'v, [u8]>>> {
+        Ok(write(schema, value)?.map(Cow::Owned))
     }
 
     fn decode(&self, _topic: &str, bytes: Option<&[u8]>) -> Result<SchemaAndValue> {

@@ -1,5 +1,7 @@
 //! `ByteArrayConverter`: bytes as they are.
 
+use std::borrow::Cow;
+
 use connect_api::{
     ConfigDef, Converter, Error, HeaderConverter, Properties, Result, Schema, SchemaAndValue, SchemaRef, Type, Value,
 };
@@ -8,13 +10,13 @@ use connect_api::{
 #[derive(Debug, Default)]
 pub struct ByteArrayConverter;
 
-fn write(schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
+fn write<'v>(schema: Option<&SchemaRef>, value: &'v Value) -> Result<Option<Cow<'v, [u8]>>> {
     if let Some(kind) = schema.map(|schema| schema.kind()).filter(|kind| *kind != Type::Bytes) {
         return Err(Error::data(format!("Invalid schema type for ByteArrayConverter: {}", kind.name())));
     }
     match value {
         Value::Null => Ok(None),
-        Value::Bytes(bytes) => Ok(Some(bytes.clone())),
+        Value::Bytes(bytes) => Ok(Some(Cow::Borrowed(bytes))),
         other => {
             Err(Error::data(format!("ByteArrayConverter is not compatible with objects of type {}", other.class())))
         }
@@ -35,7 +37,7 @@ impl Converter for ByteArrayConverter {
         Ok(())
     }
 
-    fn encode(&self, _topic: &str, schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
+    fn encode<'v>(&self, _topic: &str, schema: Option<&SchemaRef>, value: &'v Value) -> Result<Option<Cow<'v, [u8]>>> {
         write(schema, value)
     }
 
@@ -54,7 +56,7 @@ impl HeaderConverter for ByteArrayConverter {
     }
 
     fn encode(&self, _topic: &str, _key: &str, schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
-        write(schema, value)
+        Ok(write(schema, value)?.map(Cow::into_owned))
     }
 
     fn decode(&self, _topic: &str, _key: &str, bytes: Option<&[u8]>) -> Result<SchemaAndValue> {

@@ -6,6 +6,8 @@ mod to_connect;
 
 use std::cell::RefCell;
 
+use std::borrow::Cow;
+
 use connect_api::{
     Config, ConfigDef, ConfigKey, Converter, Error, ErrorKind, HeaderConverter, Importance, Kind, Properties, Result,
     SchemaAndValue, SchemaRef, Validator, Value, Width,
@@ -215,8 +217,8 @@ impl Converter for JsonConverter {
         self.set_up(&declarations().parse(&super::typed(properties, if is_key { "key" } else { "value" }))?)
     }
 
-    fn encode(&self, _topic: &str, schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
-        self.write(schema, value)
+    fn encode<'v>(&self, _topic: &str, schema: Option<&SchemaRef>, value: &'v Value) -> Result<Option<Cow<'v, [u8]>>> {
+        Ok(self.write(schema, value)?.map(Cow::Owned))
     }
 
     fn decode(&self, _topic: &str, bytes: Option<&[u8]>) -> Result<SchemaAndValue> {

@@ -1,5 +1,7 @@
 //! Converters for numbers of one width, big-endian.
 
+use std::borrow::Cow;
+
 use connect_api::{
     ConfigDef, Converter, Error, ErrorKind, HeaderConverter, Properties, Result, Schema, SchemaAndValue, SchemaRef,
     Type, Value,
@@ -47,8 +49,13 @@ macro_rules! number {
                 Converter::config(self).parse(&properties).map(|_| ())
             }
 
-            fn encode(&self, _topic: &str, _schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
-                Self::write(value)
+            fn encode<'v>(
+                &self,
+                _topic: &str,
+                _schema: Option<&SchemaRef>,
+                value: &'v Value,
+            ) -> Result<Option<Cow<'v, [u8]>>> {
+                Ok(Self::write(value)?.map(Cow::Owned))
             }
 
             fn decode(&self, _topic: &str, bytes: Option<&[u8]>) -> Result<SchemaAndValue> {

@@ -1,5 +1,7 @@
 //! `StringConverter`: texts in a character set; other values as they print.
 
+use std::borrow::Cow;
+
 use connect_api::{
     ConfigDef, ConfigKey, Converter, Error, ErrorKind, HeaderConverter, Importance, Kind, Properties, Result, Schema,
     SchemaAndValue, SchemaRef, Type, Value, Width,
@@ -37,9 +39,12 @@ impl Charset {
     }
 
     /// What has no place in the set becomes a question mark.
-    fn encode(self, text: &str) -> Vec<u8> {
+    fn encode(self, text: Cow<'_, str>) -> Cow<'_, [u8]> {
         match self {
-            Charset::Utf8 => text.as_bytes().to_vec(),
+            Charset::Utf8 => match text {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            },
             Charset::Ascii => text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect(),
             Charset::Latin1 => text.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect(),
             Charset::Utf16 { big_endian, mark } => {
@@ -102,11 +107,11 @@ impl StringConverter {
         Ok(())
     }
 
-    fn write(&self, value: &Value) -> Option<Vec<u8>> {
+    fn write<'v>(&self, value: &'v Value) -> Option<Cow<'v, [u8]>> {
         match value {
             Value::Null => None,
-            Value::String(text) => Some(self.charset.encode(text)),
-            value => Some(self.charset.encode(&value.to_string())),
+            Value::String(text) => Some(self.charset.encode(Cow::Borrowed(text))),
+            value => Some(self.charset.encode(Cow::Owned(value.to_string()))),
         }
     }
 
@@ -125,7 +130,7 @@ impl Converter for StringConverter {
         self.set_up(&super::typed(properties, if is_key { "key" } else { "value" }))
     }
 
-    fn encode(&self, _topic: &str, _schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
+    fn encode<'v>(&self, _topic: &str, _schema: Option<&SchemaRef>, value: &'v Value) -> Result<Option<Cow<'v, [u8]>>> {
         Ok(self.write(value))
     }
 
@@ -144,7 +149,7 @@ impl HeaderConverter for StringConverter {
     }
 
     fn encode(&self, _topic: &str, _key: &str, _schema: Option<&SchemaRef>, value: &Value) -> Result<Option<Vec<u8>>> {
-        Ok(self.write(value))
+        Ok(self.write(value).map(Cow::into_owned))
     }
 
     fn decode(&self, _topic: &str, _key: &str, bytes: Option<&[u8]>) -> Result<SchemaAndValue> {

@@ -42,7 +42,7 @@ fn run(fields: &[&str]) -> Result<String> {
             let read = Converter::decode(&converter, "t", Some(input.as_bytes()))?;
             let written = Converter::encode(&converter, "t", read.schema.as_ref(), &read.value)?;
             let value = if matches!(read.value, Value::Bytes(_)) { "bytes".to_owned() } else { read.value.to_string() };
-            format!("{value} | {}", text(written))
+            format!("{value} | {}", text(written.as_deref()))
         }
         ["convert", class, settings, value] => {
             let mut converter = (plugins.find_converter(&full(class)).expect(class).new)();
@@ -62,7 +62,7 @@ fn run(fields: &[&str]) -> Result<String> {
             let converter = SimpleHeaderConverter;
             let read = converter.decode("t", "h", Some(input.as_bytes()))?;
             let back = converter.encode("t", "h", read.schema.as_ref(), &read.value)?;
-            format!("{} | {}", text(back), written(&json, read.schema.as_ref(), &read.value))
+            format!("{} | {}", text(back.as_deref()), written(&json, read.schema.as_ref(), &read.value))
         }
         ["configure", class, settings] => {
             let (class, settings) = (full(class), properties(settings));
@@ -150,11 +150,12 @@ fn written(json: &JsonConverter, schema: Option<&SchemaRef>, value: &Value) -> S
     if schema.is_some_and(|schema| schema.kind() == Type::Map && schema.key_schema().is_none()) {
         return value.to_string();
     }
-    Converter::encode(json, "t", schema, value).map_or_else(|error| format!("{value} ({})", error.message), text)
+    Converter::encode(json, "t", schema, value)
+        .map_or_else(|error| format!("{value} ({})", error.message), |bytes| text(bytes.as_deref()))
 }
 
-fn text(bytes: Option<Vec<u8>>) -> String {
-    bytes.map_or_else(|| "none".to_owned(), |bytes| String::from_utf8(bytes).expect("UTF-8"))
+fn text(bytes: Option<&[u8]>) -> String {
+    bytes.map_or_else(|| "none".to_owned(), |bytes| String::from_utf8(bytes.to_vec()).expect("UTF-8"))
 }
 
 fn hex(bytes: Option<&[u8]>) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use connect_api::{
-    ConfigDef, ConfigKey, Error, Importance, Kind, Plugins, Properties, Result, Setting, TaskKind, Validated,
+    ConfigDef, ConfigKey, Error, Importance, Kind, Plugins, Preset, Properties, Result, Setting, TaskKind, Validated,
     Validator, Width,
 };
 
@@ -15,6 +15,7 @@ const PREDICATES: &str = "Predicates";
 const ERRORS: &str = "Error Handling";
 const TOPIC_CREATION: &str = "Topic Creation";
 const EXACTLY_ONCE: &str = "Exactly Once Support";
+const OFFSETS_TOPIC: &str = "offsets.topic";
 
 /// The declarations that every connector of this kind has.
 pub fn definition(kind: TaskKind) -> ConfigDef {
@@ -33,22 +34,30 @@ pub fn definition(kind: TaskKind) -> ConfigDef {
     let name =
         ConfigKey::required("name", Kind::String, High, "The connector's name, which no other one in the cluster has.")
             .validator(Validator::check(|value| match value.as_str() {
-                Some(name) if name.is_empty() || name.chars().any(char::is_control) => {
-                    Err("String may not be empty or contain control characters".to_owned())
-                }
-                _ => Ok(()),
+                Some("") => Err("String may not be empty".to_owned()),
+                name => match name.unwrap_or_default().chars().filter(char::is_ascii_control).collect::<Vec<_>>() {
+                    none if none.is_empty() => Ok(()),
+                    controls => {
+                        let codes: Vec<String> = controls.iter().map(|c| u32::from(*c).to_string()).collect();
+                        let codes = codes.join(", ");
+                        Err(format!(
+                            "String may not contain control sequences but had the following ASCII chars: {codes}"
+                        ))
+                    }
+                },
             }));
     let mut def = ConfigDef::new()
         .define(name.shown(COMMON, 1, Width::Medium, "Connector name"))
         .define(
             ConfigKey::required(
                 "connector.class",
-                Kind::Class,
+                Kind::String,
                 High,
                 "The connector's class: in full, or its last word, with or without `Connector`.",
             )
             .shown(COMMON, 2, Width::Long, "Connector class"),
         )
+        .define(version("connector.", Medium, COMMON, 3, Width::Medium, "Connector version"))
         .define(
             ConfigKey::with_default("tasks.max", Kind::Int, "1", High, "How many tasks the connector may have.")
                 .validator(Validator::AtLeast(1.0))
@@ -64,18 +73,21 @@ pub fn definition(kind: TaskKind) -> ConfigDef {
             )
             .shown(COMMON, 5, Width::Short, "Enforce tasks max"),
         )
+        .define(version("key.converter.", Low, COMMON, 7, Width::Short, "Key converter version"))
         .define(plugin(
             "key.converter",
             6,
             "Key converter class",
             "Turns keys into bytes and back, instead of the worker's.",
         ))
+        .define(version("value.converter.", Low, COMMON, 9, Width::Short, "Value converter version"))
         .define(plugin(
             "value.converter",
             8,
             "Value converter class",
             "Turns values into bytes and back, instead of the worker's.",
         ))
+        .define(version("header.converter.", Low, COMMON, 11, Width::Short, "Header converter version"))
         .define(plugin(
             "header.converter",
             10,
@@ -177,11 +189,41 @@ pub fn definition(kind: TaskKind) -> ConfigDef {
                 )
                 .validator(Validator::check(|value| match value.as_str().map(str::to_ascii_lowercase).as_deref() {
                     Some("requested") => Ok(()),
-                    _ => {
-                        Err("String must be: requested (this worker does not support exactly-once sources)".to_owned())
-                    }
+                    Some("required") => Err("this worker does not support exactly-once sources".to_owned()),
+                    _ => Err("String must be one of (case insensitive): REQUIRED, REQUESTED".to_owned()),
                 }))
                 .shown(EXACTLY_ONCE, 2, Width::Short, "Exactly once support"),
+            )
+            .define(
+                ConfigKey::with_default(
+                    "transaction.boundary",
+                    Kind::String,
+                    "poll",
+                    Medium,
+                    "Where transactions of exactly-once sources end; without effect here.",
+                )
+                .validator(Validator::OneOfIgnoringCase(&["INTERVAL", "POLL", "CONNECTOR"]))
+                .shown(EXACTLY_ONCE, 3, Width::Short, "Transaction Boundary"),
+            )
+            .define(
+                ConfigKey::optional(
+                    "transaction.boundary.interval.ms",
+                    Kind::Long,
+                    Low,
+                    "How long transactions of exactly-once sources last; without effect here.",
+                )
+                .validator(Validator::AtLeast(0.0))
+                .shown(EXACTLY_ONCE, 4, Width::Short, "Transaction boundary interval"),
+            )
+            .define(
+                ConfigKey::optional(
+                    "offsets.storage.topic",
+                    Kind::String,
+                    Low,
+                    "A topic of the connector's own for offsets; without effect here.",
+                )
+                .validator(Validator::NonEmpty)
+                .shown(OFFSETS_TOPIC, 1, Width::Long, "Offsets topic"),
             ),
         TaskKind::Sink => def
             .define(
@@ -192,6 +234,7 @@ pub fn definition(kind: TaskKind) -> ConfigDef {
                     High,
                     "The topics to read, with commas between them.",
                 )
+                .validator(Validator::refuse(distinct))
                 .shown(COMMON, 4, Width::Long, "Topics"),
             )
             .define(
@@ -244,6 +287,14 @@ pub fn definition(kind: TaskKind) -> ConfigDef {
     def
 }
 
+/// The setting that chooses among versions of a plugin (KIP-891); here there is one of each.
+fn version(prefix: &str, importance: Importance, group: &str, order: i32, width: Width, title: &str) -> ConfigKey {
+    let doc = "The plugin's version; without effect here.";
+    ConfigKey::with_default(format!("{prefix}plugin.version"), Kind::String, crate::KAFKA_VERSION, importance, doc)
+        .shown(group, order, width, title)
+        .recommend([crate::KAFKA_VERSION.to_owned()])
+}
+
 fn unique(value: &Setting) -> std::result::Result<(), String> {
     let Setting::List(items) = value else { return Ok(()) };
     match items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)) {
@@ -263,47 +314,79 @@ pub fn enriched(mut def: ConfigDef, properties: &Properties, plugins: &Plugins) 
         let (prefix, group) = (format!("transforms.{alias}."), format!("Transforms: {alias}"));
         let known = |p: &Plugins, name: &str| p.find_transform(name).is_some();
         let options = plugins.transforms().iter().map(|p| p.class.to_owned()).collect();
-        def = def.define(class_key(&prefix, &group, "Transform", options, plugins, known));
+        let mut class = class_key(&prefix, &group, "Transformation", options, plugins, known);
+        if properties.contains_key(&format!("{prefix}negate"))
+            && !properties.contains_key(&format!("{prefix}predicate"))
+        {
+            let (named, prefix) = (class.clone(), prefix.clone());
+            class = class.validator(Validator::refuse(move |value| {
+                named.check(value).map_err(|e| e.message)?;
+                Err(format!(
+                    "Config '{prefix}negate' was provided but there is no config '{prefix}predicate' defining a predicate to \
+                     be negated."
+                ))
+            }));
+        }
+        let title = format!("Transformation version for {alias}");
+        def = def.define(class).define(version(&prefix, Importance::High, &group, 1, Width::Long, &title));
         let own = properties.get(&format!("{prefix}type")).and_then(|name| plugins.find_transform(name.trim()));
-        let inner = own.map(|p| (p.new)().config()).unwrap_or_default();
-        def = embedded(def, &inner, &prefix, &group);
+        let Some(own) = own else { continue };
         let names = predicates.clone();
-        let predicate = ConfigKey::with_default(
-            format!("{prefix}predicate"),
-            Kind::String,
-            "",
-            Importance::Medium,
-            "Which records it is for; all when empty.",
-        )
-        .validator(Validator::check(move |value| match value.as_str() {
+        let only = Validator::check(move |value| match value.as_str() {
             Some(name) if !name.is_empty() && !names.iter().any(|n| n == name) => {
                 Err(format!("Predicate '{name}' is not one of predicates"))
             }
             _ => Ok(()),
-        }));
-        def = def.define(predicate.shown(&group, 100, Width::Medium, "Predicate")).define(
-            ConfigKey::with_default(
-                format!("{prefix}negate"),
+        });
+        let inner = (own.new)()
+            .config()
+            .define(
+                ConfigKey::optional(
+                    "predicate",
+                    Kind::String,
+                    Importance::Medium,
+                    "Which records it is for; all without one.",
+                )
+                .validator(only),
+            )
+            .define(ConfigKey::with_default(
+                "negate",
                 Kind::Boolean,
                 "false",
                 Importance::Medium,
                 "Whether it is for all other records instead.",
-            )
-            .shown(&group, 101, Width::Medium, "Negate"),
-        );
+            ));
+        def = embedded(def, &inner, &prefix, &group);
     }
     for alias in predicates {
         let (prefix, group) = (format!("predicates.{alias}."), format!("Predicates: {alias}"));
         let known = |p: &Plugins, name: &str| p.find_predicate(name).is_some();
         let options = plugins.predicates().iter().map(|p| p.class.to_owned()).collect();
-        def = def.define(class_key(&prefix, &group, "Predicate", options, plugins, known));
+        let title = format!("Predicate version for {alias}");
+        def = def.define(class_key(&prefix, &group, "Predicate", options, plugins, known)).define(version(
+            &prefix,
+            Importance::High,
+            &group,
+            1,
+            Width::Long,
+            &title,
+        ));
         let own = properties.get(&format!("{prefix}type")).and_then(|name| plugins.find_predicate(name.trim()));
         let inner = own.map(|p| (p.new)().config()).unwrap_or_default();
         def = embedded(def, &inner, &prefix, &group);
     }
-    let groups = listed("topic.creation.groups");
-    let default_needed = !groups.is_empty() || properties.keys().any(|k| k.starts_with("topic.creation.default."));
-    for alias in default_needed.then(|| "default".to_owned()).into_iter().chain(groups) {
+    def
+}
+
+/// The declarations for topics that the worker creates, with those of the groups that the settings name. As in Kafka they
+/// are looked at when a task starts, and only where the defaults are set.
+pub fn topic_creation(properties: &Properties) -> ConfigDef {
+    let mut def = ConfigDef::new();
+    let groups = match def_list(properties, "topic.creation.groups") {
+        Setting::List(items) => items,
+        _ => Vec::new(),
+    };
+    for alias in ["default".to_owned()].into_iter().chain(groups) {
         let (prefix, group) = (format!("topic.creation.{alias}."), format!("Topic Creation: {alias}"));
         let required = alias == "default";
         for (name, kind, title) in
@@ -336,6 +419,18 @@ pub fn enriched(mut def: ConfigDef, properties: &Properties, plugins: &Plugins) 
     def
 }
 
+/// Names that are there, each once.
+fn distinct(value: &Setting) -> std::result::Result<(), String> {
+    let Setting::List(items) = value else { return Ok(()) };
+    if items.iter().any(String::is_empty) {
+        return Err("Configuration 'topics' values must not be empty.".to_owned());
+    }
+    match unique(value) {
+        Ok(()) => Ok(()),
+        Err(_) => Err("Configuration 'topics' values must not be duplicated.".to_owned()),
+    }
+}
+
 fn patterns(value: &Setting) -> std::result::Result<(), String> {
     let Setting::List(items) = value else { return Ok(()) };
     items.iter().try_for_each(|item| client::pattern::Pattern::new(item).map(|_| ()))
@@ -365,16 +460,23 @@ fn class_key(
         .recommend(options)
 }
 
-/// The declarations of a plugin under a prefix.
+/// The declarations of a plugin under a prefix, in Kafka's order: what is required, what is important, by name. What they
+/// say about values they say under their own names.
 fn embedded(mut def: ConfigDef, inner: &ConfigDef, prefix: &str, group: &str) -> ConfigDef {
-    for key in inner.keys() {
+    let mut keys: Vec<&ConfigKey> = inner.keys().iter().collect();
+    keys.sort_by_key(|k| (k.default != Preset::Required, k.importance as u8, k.name.clone()));
+    for (key, order) in keys.into_iter().zip(2..) {
         let name = format!("{prefix}{}", key.name);
         // What the worker declares itself comes first.
         if def.key(&name).is_some() {
             continue;
         }
         let dependents = key.dependents.iter().map(|d| format!("{prefix}{d}")).collect();
-        def = def.define(ConfigKey { name, group: Some(group.to_owned()), dependents, ..key.clone() });
+        let own = key.clone();
+        let check = Validator::refuse(move |value| own.check(value).map_err(|e| e.message));
+        def = def.define(
+            ConfigKey { name, group: Some(group.to_owned()), order, dependents, ..key.clone() }.validator(check),
+        );
     }
     def
 }
@@ -401,7 +503,8 @@ pub fn check_topics(properties: &Properties, values: &mut [Validated]) {
                 complain(
                     &["topics"],
                     &format!(
-                        "The DLQ topic '{dlq}' may not be included in the list of topics ('topics={topics}') consumed by the connector"
+                        "The DLQ topic '{dlq}' may not be included in the list of topics ('topics=[{}]') consumed by the connector",
+                        names.join(", ")
                     ),
                 );
             }
@@ -414,7 +517,7 @@ pub fn check_topics(properties: &Properties, values: &mut [Validated]) {
                 complain(
                     &["topics.regex"],
                     &format!(
-                        "The DLQ topic '{dlq}' may not be included in the regex matched by the connector ('topics.regex={regex}')"
+                        "The DLQ topic '{dlq}' may not be matched by the regex for the topics ('topics.regex={regex}') consumed by the connector"
                     ),
                 );
             }

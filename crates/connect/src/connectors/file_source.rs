@@ -25,6 +25,8 @@ const POSITION: &str = "position";
 const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes that are read at once.
 const CHUNK: usize = 128 * 1024;
+/// Records that room is made for at once.
+const RESERVED_MAX: usize = 2000;
 /// A line may be as long as this.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -171,6 +173,9 @@ impl SourceTask for FileStreamSourceTask {
             while records.len() < self.batch_size
                 && let Some((line, length)) = reading.lines.next()
             {
+                if records.is_empty() {
+                    records.reserve(self.batch_size.min(RESERVED_MAX));
+                }
                 let value = Value::String(String::from_utf8_lossy(line).into_owned());
                 reading.position += length as i64;
                 // Standard input cannot be read again: it has no offsets.

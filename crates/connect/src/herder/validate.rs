@@ -1,6 +1,6 @@
 //! Holding a connector's settings against everything that is declared for them.
 
-use connect_api::{ConfigDef, ConfigKey, Kind, Plugins, Properties, Validated};
+use connect_api::{ConfigDef, ConfigKey, Kind, Plugins, Preset, Properties, Validated};
 
 use super::{Answer, Herder, Refusal};
 use crate::config::connector::{check_topics, definition, enriched};
@@ -59,9 +59,18 @@ impl Herder {
         let connector = (plugin.new)();
         let kind = connector.kind();
         let plugins = &self.worker.plugins;
-        let common = enriched(with_converters(definition(kind), &properties, plugins), &properties, plugins);
+        let def = with_converters(definition(kind), &properties, &self.worker.config.properties, plugins);
+        let common = enriched(def, &properties, plugins);
         let own = connector.config();
         let mut values = common.validate(&properties);
+        // Converters are looked at apart, under the names of their own settings.
+        for value in &mut values {
+            let inner = CONVERTERS.iter().find_map(|c| value.name.strip_prefix(c)?.strip_prefix('.'));
+            if let Some(inner) = inner {
+                let (full, own) = (format!("configuration {}:", value.name), format!("configuration {inner}:"));
+                value.errors.iter_mut().for_each(|e| *e = e.replace(&full, &own));
+            }
+        }
         if kind == TaskKind::Sink {
             check_topics(&properties, &mut values);
         }
@@ -113,19 +122,34 @@ fn paired(def: ConfigDef, values: Vec<Validated>) -> Vec<Entry> {
     keys.into_iter().zip(values).map(|(key, value)| Entry { key, value }).collect()
 }
 
-/// Has classes of converters looked up, and declares what those converters declare that the connector names itself.
-fn with_converters(mut def: ConfigDef, properties: &Properties, plugins: &Plugins) -> ConfigDef {
-    for name in ["key.converter", "value.converter", "header.converter"] {
+const CONVERTERS: [&str; 3] = ["key.converter", "value.converter", "header.converter"];
+
+/// Has classes of converters looked up, with the worker's for defaults, and declares what those converters declare that
+/// the connector names itself.
+fn with_converters(mut def: ConfigDef, properties: &Properties, worker: &Properties, plugins: &Plugins) -> ConfigDef {
+    for name in CONVERTERS {
         let find = move |plugins: &Plugins, class: &str| match name {
             "header.converter" => plugins.find_header_converter(class).map(|p| (p.new)().config()),
             _ => plugins.find_converter(class).map(|p| (p.new)().config()),
         };
-        if let Some(key) = def.key(name).cloned() {
+        if let Some(mut key) = def.key(name).cloned() {
             let known = plugins.clone();
-            def = def.define(key.validator(connect_api::Validator::check(move |value| match value.as_str() {
+            key.default = match (worker.get(name), name) {
+                (Some(class), _) => Preset::Text(class.trim().to_owned()),
+                (None, "header.converter") => Preset::Text(SIMPLE_HEADERS.to_owned()),
+                (None, _) => Preset::Null,
+            };
+            let classes = match name {
+                "header.converter" => {
+                    plugins.header_converters().iter().map(|p| p.class.to_owned()).collect::<Vec<_>>()
+                }
+                _ => plugins.converters().iter().map(|p| p.class.to_owned()).collect(),
+            };
+            let check = connect_api::Validator::check(move |value| match value.as_str() {
                 Some(class) if find(&known, class).is_none() => Err(format!("Class {class} could not be found.")),
                 _ => Ok(()),
-            })));
+            });
+            def = def.define(key.recommend(classes).validator(check));
         }
         let inner = properties.get(name).and_then(|class| find(plugins, class.trim())).unwrap_or_default();
         for key in inner.keys().iter().filter(|k| k.name != "converter.type") {
@@ -134,3 +158,5 @@ fn with_converters(mut def: ConfigDef, properties: &Properties, plugins: &Plugin
     }
     def
 }
+
+const SIMPLE_HEADERS: &str = "org.apache.kafka.connect.storage.SimpleHeaderConverter";

@@ -64,7 +64,7 @@ pub struct RestartRequest {
 /// Everything that is known.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigsState {
-    /// The offset of the last record that was read; -1 before any.
+    /// The offset after the last record that was read; -1 before any. Java's workers compare it with theirs.
     pub offset: i64,
     pub session_key: Option<SessionKey>,
     pub connectors: BTreeMap<String, Properties>,
@@ -134,7 +134,7 @@ impl Configs {
         let (read, tell) = (state.clone(), events.clone());
         let reader = move |key: Option<&[u8]>, value: Option<&[u8]>, offset: i64| {
             let mut state = read.lock().unwrap_or_else(PoisonError::into_inner);
-            state.offset = offset;
+            state.offset = offset + 1;
             let event = apply(&mut state, key, value);
             drop(state);
             if let Some(event) = event {

@@ -89,13 +89,15 @@ impl Errors {
         is_retriable: impl Fn(&E) -> bool,
     ) -> std::result::Result<T, E> {
         const FIRST_PAUSE: Duration = Duration::from_millis(300);
-        let begun = Instant::now();
+        // Nearly nothing fails, and this is asked for every record.
+        let mut begun = None;
         let mut pause = FIRST_PAUSE;
         loop {
             match f() {
                 Err(error) if is_retriable(&error) => {
                     self.metrics.failures.fetch_add(1, Relaxed);
                     let pause_now = pause.min(self.policy.retry_delay_max.max(Duration::from_millis(1)));
+                    let begun = begun.get_or_insert_with(Instant::now);
                     let in_time = self.policy.retry_timeout.is_none_or(|limit| begun.elapsed() + pause_now <= limit);
                     if !in_time || !self.signal.wait(pause_now) {
                         return Err(error);

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use client::consumer::{Consumer, ConsumerRecord, Polled, Records, Seek, Subscription};
 use connect_api::{
-    Error, Header, Offsets, Properties, Record, Result, SinkContext, SinkRecord, SinkTask, TimestampType,
-    TopicPartition,
+    Error, Header, Offsets, Properties, Raw as RawRecord, Record, Result, SinkContext, SinkRecord, SinkTask,
+    TimestampType, TopicPartition,
 };
 use tokio::runtime::Handle;
 use tracing::{debug, warn};
@@ -45,8 +45,6 @@ struct Asked {
     retry_after: Option<Duration>,
     commit: bool,
     pauses: Vec<(TopicPartition, bool)>,
-    /// The raw records of what is being put.
-    batches: Vec<Records>,
 }
 
 struct Context {
@@ -86,12 +84,9 @@ impl SinkContext for Context {
     }
 
     fn report(&self, record: &SinkRecord, error: Error) -> Result<()> {
-        let batches = self.asked().batches.clone();
-        let found = batches
-            .iter()
-            .filter(|b| b.topic == record.original_topic && b.partition == record.original_partition)
-            .flat_map(Records::iter)
-            .find(|r| r.offset == record.original_offset);
+        // Tasks may report what they got long ago.
+        let found =
+            record.raw.get::<Records>().and_then(|read| read.iter().find(|r| r.offset == record.original_offset));
         let label = label(&record.original_topic, record.original_partition, record.original_offset);
         let tolerate = |raw: Option<Raw<'_>>| {
             let record = label.clone();
@@ -178,7 +173,6 @@ impl SinkRun {
             match polled.map_err(|e| of_client("Consumer poll failed", &e))? {
                 Polled::Records(batches) if !batches.is_empty() => {
                     self.convert_all(&batches, progress)?;
-                    context.asked().batches = batches;
                     retry_at = Some(Instant::now());
                 }
                 Polled::Records(_) => {}
@@ -201,11 +195,7 @@ impl SinkRun {
                 self.metrics.batches.fetch_add(1, Relaxed);
                 progress.batch.clear();
                 progress.current.append(&mut progress.ends);
-                let rewinds = {
-                    let mut asked = context.asked();
-                    asked.batches.clear();
-                    std::mem::take(&mut asked.rewinds)
-                };
+                let rewinds = std::mem::take(&mut context.asked().rewinds);
                 for (partition, offset) in rewinds {
                     self.consumer.seek(&(partition.0.to_string(), partition.1), Seek::To(offset));
                     progress.current.insert(partition, offset);
@@ -337,13 +327,14 @@ impl SinkRun {
                 self.note_topic(&batch.topic);
             }
             self.metrics.read.fetch_add(batch.len() as i64, Relaxed);
+            let raw = RawRecord::new(Arc::new(batch.clone()));
             for record in batch.iter() {
-                converted.extend(self.convert(&record, &batch.topic)?);
+                converted.extend(self.convert(&record, &batch.topic, &raw)?);
             }
             if let Some(first) = batch.iter().next() {
                 progress.first.entry((batch.topic.clone(), batch.partition)).or_insert(first.offset);
             }
-            if let Some(last) = batch.iter().last() {
+            if let Some(last) = batch.iter().next_back() {
                 progress.ends.insert((batch.topic.clone(), batch.partition), last.offset + 1);
             }
         }
@@ -363,7 +354,7 @@ impl SinkRun {
     }
 
     /// A record as the task gets it; none when it is left out.
-    fn convert(&mut self, from: &ConsumerRecord<'_>, topic: &Arc<str>) -> Result<Option<SinkRecord>> {
+    fn convert(&mut self, from: &ConsumerRecord<'_>, topic: &Arc<str>, raw: &RawRecord) -> Result<Option<SinkRecord>> {
         let record = match self.decode(from, topic) {
             Ok(record) => record,
             Err((stage, class, error)) => return self.leave_out(from, stage, class, &error),
@@ -388,6 +379,7 @@ impl SinkRun {
             original_topic: topic.clone(),
             original_partition: from.partition,
             original_offset: from.offset,
+            raw: raw.clone(),
         }))
     }
 

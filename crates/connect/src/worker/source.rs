@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use client::producer::{Delivered, Producer, ProducerRecord};
+use client::producer::{Producer, ProducerRecord, Tally};
 use connect_api::{Error, Record, Result, SourceContext, SourceMap, SourceRecord, SourceTask};
 use tokio::runtime::Handle;
 use tracing::{debug, warn};
@@ -16,7 +16,7 @@ use super::errors::{Errors, Failure, Stage};
 use super::metrics::TaskMetrics;
 use super::pipeline::{Converters, Transforms};
 use super::signal::{Signal, Wanted};
-use super::submitted::{Batch, Submitted, note};
+use super::submitted::{Batch, Submitted};
 use super::topics::TopicCreation;
 use crate::store::{TaskId, TopicUse};
 
@@ -114,25 +114,25 @@ impl SourceRun {
 
     fn send_all(&mut self, records: Vec<SourceRecord>, topics: &mut HashSet<Arc<str>>) -> Result<()> {
         let count = records.len();
-        let mut positions = Vec::new();
-        let mut ready = Vec::with_capacity(count);
-        for SourceRecord { record, source_partition, source_offset } in records {
-            note(&mut positions, &source_partition, source_offset);
-            if let Some(record) = self.transform(record, &source_partition)? {
-                ready.push((record, source_partition));
+        // Of each part the last position counts.
+        let mut positions: Vec<(Arc<SourceMap>, SourceMap)> = Vec::new();
+        for SourceRecord { source_partition, source_offset, .. } in records.iter().rev() {
+            if !positions.iter().any(|(p, _)| Arc::ptr_eq(p, source_partition) || p == source_partition) {
+                positions.push((source_partition.clone(), source_offset.clone()));
             }
         }
-        let dropped = count - ready.len();
+        let records = self.transform_all(records)?;
         let batch = self.submitted.begin(count, positions);
-        (0..dropped).for_each(|_| batch.done());
+        batch.done(count - records.len());
         let handle = self.handle.clone();
         let sent = handle.block_on(async {
-            for (record, part) in &ready {
-                if !topics.contains(&record.topic) {
-                    self.prepare(&record.topic).await?;
-                    topics.insert(record.topic.clone());
+            for records in records.chunk_by(|a, b| a.record.topic == b.record.topic) {
+                let Some(SourceRecord { record: Record { topic, .. }, .. }) = records.first() else { continue };
+                if !topics.contains(topic) {
+                    self.prepare(topic).await?;
+                    topics.insert(topic.clone());
                 }
-                self.send(record, part, &batch).await?;
+                self.send(topic, records, &batch).await?;
             }
             Ok(())
         });
@@ -140,10 +140,18 @@ impl SourceRun {
         sent.inspect_err(|error: &Error| batch.fail(error.clone()))
     }
 
-    fn transform(&mut self, record: Record, part: &SourceMap) -> Result<Option<Record>> {
+    fn transform_all(&mut self, records: Vec<SourceRecord>) -> Result<Vec<SourceRecord>> {
         if self.transforms.is_empty() {
-            return Ok(Some(record));
+            return Ok(records);
         }
+        let transformed = records.into_iter().filter_map(|from| {
+            let record = self.transform(from.record, &from.source_partition).transpose()?;
+            Some(record.map(|record| SourceRecord { record, ..from }))
+        });
+        transformed.collect()
+    }
+
+    fn transform(&mut self, record: Record, part: &SourceMap) -> Result<Option<Record>> {
         let transforms = &mut self.transforms;
         let applied = self.errors.retried(|| transforms.apply(record.clone()), |(_, e)| e.is_retriable());
         match applied {
@@ -171,68 +179,66 @@ impl SourceRun {
         Ok(())
     }
 
-    /// Converts a record and hands it to the producer.
-    async fn send(&self, record: &Record, part: &SourceMap, batch: &Arc<Batch>) -> Result<()> {
-        let (key, value, headers) = match self.convert(record) {
-            Ok(converted) => converted,
-            Err((stage, class, error)) => {
-                let failure = Failure { stage, class, error: &error, raw: None, record: label(record, part) };
-                self.errors.tolerate(&failure)?;
-                batch.done();
-                return Ok(());
-            }
-        };
-        let headers: Vec<(&str, Option<&[u8]>)> = headers.iter().map(|(k, v)| (k.as_ref(), v.as_deref())).collect();
-        let outgoing = ProducerRecord {
-            topic: &record.topic,
-            partition: record.partition,
-            timestamp: record.timestamp,
-            key: key.as_deref(),
-            value: value.as_deref(),
-            headers: &headers,
-        };
-        self.metrics.active.fetch_add(1, Relaxed);
-        let sent = self.producer.send(&outgoing, Some(self.delivery(&record.topic, batch))).await;
-        match sent {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.metrics.active.fetch_add(-1, Relaxed);
-                let error = unrecoverable(&record.topic, &error);
-                let failure = Failure {
-                    stage: Stage::Produce,
-                    class: PRODUCER,
-                    error: &error,
-                    raw: None,
-                    record: label(record, part),
-                };
-                self.errors.tolerate(&failure)?;
-                batch.done();
-                Ok(())
-            }
-        }
-    }
-
-    fn delivery(&self, topic: &Arc<str>, batch: &Arc<Batch>) -> client::producer::Delivery {
-        let (batch, metrics) = (batch.clone(), self.metrics.clone());
-        let (topic, errors) = (topic.clone(), self.errors.clone());
-        Box::new(move |result: std::result::Result<Delivered, client::Error>| {
-            metrics.active.fetch_add(-1, Relaxed);
-            match result {
-                Ok(_) => {
-                    metrics.written.fetch_add(1, Relaxed);
-                    batch.done();
-                }
-                Err(error) => {
-                    let error = unrecoverable(&topic, &error);
-                    let record = format!("a record for the topic {topic}");
-                    let failure = Failure { stage: Stage::Produce, class: PRODUCER, error: &error, raw: None, record };
-                    match errors.tolerate(&failure) {
-                        Ok(()) => batch.done(),
-                        Err(error) => batch.fail(error),
+    /// Converts records of one topic and hands them to the producer.
+    async fn send(&self, topic: &Arc<str>, records: &[SourceRecord], batch: &Arc<Batch>) -> Result<()> {
+        /// Records that are converted before any is handed over: what is in memory twice.
+        const CHUNK: usize = 256;
+        let tally: Arc<dyn Tally> = Arc::new(Receipts {
+            topic: topic.clone(),
+            batch: batch.clone(),
+            metrics: self.metrics.clone(),
+            errors: self.errors.clone(),
+        });
+        for chunk in records.chunks(CHUNK) {
+            let mut converted = Vec::with_capacity(chunk.len());
+            // What stands before a record that ends the task is written still.
+            let mut end = Ok(());
+            for SourceRecord { record, source_partition: part, .. } in chunk {
+                match self.convert(record) {
+                    Ok(bytes) => converted.push((record, part, bytes)),
+                    Err((stage, class, error)) => {
+                        let failure = Failure { stage, class, error: &error, raw: None, record: label(record, part) };
+                        end = self.errors.tolerate(&failure);
+                        if end.is_err() {
+                            break;
+                        }
+                        batch.done(1);
                     }
                 }
             }
-        })
+            let headers: Vec<Vec<Header<'_>>> = converted
+                .iter()
+                .map(|(_, _, (_, _, headers))| headers.iter().map(|(k, v)| (*k, v.as_deref())).collect())
+                .collect();
+            let outgoing: Vec<ProducerRecord<'_>> = converted
+                .iter()
+                .zip(&headers)
+                .map(|((record, _, (key, value, _)), headers)| ProducerRecord {
+                    topic,
+                    partition: record.partition,
+                    timestamp: record.timestamp,
+                    key: key.as_deref(),
+                    value: value.as_deref(),
+                    headers,
+                })
+                .collect();
+            let mut from = 0;
+            while from < outgoing.len() {
+                let rest = &outgoing[from..];
+                self.metrics.active.fetch_add(rest.len() as i64, Relaxed);
+                let Err((at, error)) = self.producer.send_all(rest, &tally).await else { break };
+                self.metrics.active.fetch_sub((rest.len() - at) as i64, Relaxed);
+                let (record, part, _) = &converted[from + at];
+                let error = unrecoverable(topic, &error);
+                let record = label(record, part);
+                let failure = Failure { stage: Stage::Produce, class: PRODUCER, error: &error, raw: None, record };
+                self.errors.tolerate(&failure)?;
+                batch.done(1);
+                from += at + 1;
+            }
+            end?;
+        }
+        Ok(())
     }
 
     fn convert<'r>(&self, record: &'r Record) -> std::result::Result<Converted<'r>, (Stage, &'static str, Error)> {
@@ -252,7 +258,7 @@ impl SourceRun {
                 .plugin
                 .encode(topic, &h.key, h.schema.as_ref(), &h.value)
                 .map_err(|e| (Stage::HeaderConverter, header.class, e))?;
-            headers.push((Cow::Borrowed(h.key.as_str()), encoded));
+            headers.push((h.key.as_str(), encoded));
         }
         Ok((key, value, headers))
     }
@@ -260,7 +266,38 @@ impl SourceRun {
 
 const PRODUCER: &str = "org.apache.kafka.clients.producer.KafkaProducer";
 
-type Converted<'r> = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Cow<'r, str>, Option<Vec<u8>>)>);
+/// A header as the producer takes it.
+type Header<'r> = (&'r str, Option<&'r [u8]>);
+
+/// Key, value and headers.
+type Converted<'r> = (Option<Cow<'r, [u8]>>, Option<Cow<'r, [u8]>>, Vec<(&'r str, Option<Vec<u8>>)>);
+
+/// Hears what becomes of a batch's records for one topic.
+struct Receipts {
+    topic: Arc<str>,
+    batch: Arc<Batch>,
+    metrics: Arc<TaskMetrics>,
+    errors: Arc<Errors>,
+}
+
+impl Tally for Receipts {
+    fn settled(&self, count: usize, result: std::result::Result<(), &client::Error>) {
+        self.metrics.active.fetch_sub(count as i64, Relaxed);
+        let Err(error) = result else {
+            self.metrics.written.fetch_add(count as i64, Relaxed);
+            return self.batch.done(count);
+        };
+        let error = unrecoverable(&self.topic, error);
+        for _ in 0..count {
+            let record = format!("a record for the topic {}", self.topic);
+            let failure = Failure { stage: Stage::Produce, class: PRODUCER, error: &error, raw: None, record };
+            match self.errors.tolerate(&failure) {
+                Ok(()) => self.batch.done(1),
+                Err(error) => return self.batch.fail(error),
+            }
+        }
+    }
+}
 
 fn unrecoverable(topic: &str, error: &client::Error) -> Error {
     Error::connect(format!("Unrecoverable exception from producer send callback for the topic {topic}"))

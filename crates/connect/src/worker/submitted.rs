@@ -20,9 +20,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A record is acknowledged, or left out.
-    pub fn done(&self) {
-        if self.left.fetch_sub(1, AcqRel) == 1 {
+    /// So many of its records are acknowledged, or left out.
+    pub fn done(&self, count: usize) {
+        if count > 0 && self.left.fetch_sub(count, AcqRel) == count {
             self.owner.moved.notify_one();
         }
     }
@@ -105,7 +105,7 @@ impl Submitted {
 }
 
 /// Sets a part's position.
-pub fn note(positions: &mut Positions, partition: &Arc<SourceMap>, offset: SourceMap) {
+fn note(positions: &mut Positions, partition: &Arc<SourceMap>, offset: SourceMap) {
     match positions.iter_mut().find(|(p, _)| Arc::ptr_eq(p, partition) || p == partition) {
         Some((_, old)) => *old = offset,
         None => positions.push((partition.clone(), offset)),
@@ -123,11 +123,11 @@ mod tests {
         let at = |n: i64| vec![(part.clone(), SourceMap::of("p", n))];
         let first = submitted.begin(2, at(1));
         let second = submitted.begin(1, at(2));
-        second.done();
+        second.done(1);
         assert_eq!(submitted.take_ready(), []);
-        first.done();
+        first.done(1);
         assert_eq!(submitted.take_ready(), []);
-        first.done();
+        first.done(1);
         assert_eq!(submitted.take_ready(), at(2));
         assert_eq!(submitted.take_ready(), []);
         submitted.give_back(at(2));

@@ -6,6 +6,7 @@ use connect_api::{Error, Properties, Result};
 use tracing::info;
 use wire::ErrorCode;
 
+use crate::config::connector::topic_creation;
 use crate::config::worker::prefixed;
 
 /// The settings of some topics.
@@ -32,6 +33,7 @@ impl TopicCreation {
         if !given.contains_key("default.replication.factor") || !given.contains_key("default.partitions") {
             return Ok(None);
         }
+        topic_creation(properties).parse(properties)?;
         let names = given.get("groups").map_or("", |g| g.trim());
         let mut groups = Vec::new();
         for name in names.split(',').map(str::trim).filter(|n| !n.is_empty()).chain(["default"]) {
