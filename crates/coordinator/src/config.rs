@@ -1,5 +1,7 @@
 //! What a shard is told by the broker's configuration, and the limits of its own.
 
+use crate::planted::Bug;
+
 /// Settings of the group coordinator. Times in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -14,6 +16,8 @@ pub struct Config {
     /// `offset.metadata.max.bytes`; Kafka counts UTF-16 units.
     pub offset_metadata_max_bytes: i32,
     pub limits: Limits,
+    /// What tests plant in the coordinator.
+    pub bug: Bug,
 }
 
 impl Default for Config {
@@ -25,6 +29,7 @@ impl Default for Config {
             initial_rebalance_delay_ms: 3_000,
             offset_metadata_max_bytes: 4_096,
             limits: Limits::default(),
+            bug: Bug::None,
         }
     }
 }

@@ -19,6 +19,7 @@ mod group;
 pub mod load;
 mod member;
 mod partition;
+pub mod planted;
 mod rebalance;
 pub mod records;
 pub mod request;

@@ -6,9 +6,14 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::*;
+use coordinator::planted::Bug;
+use coordinator::records::Record;
 use coordinator::request::*;
-use coordinator::{Config, GroupState, Limits, Now, Reply, ReplyToken, Request};
+use coordinator::store::Change;
+use coordinator::{Config, GroupState, Limits, Now, Reply, ReplyToken, Request, expirable};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use wire::{ErrorCode, Uuid};
 
 /// What happens next; members and groups are picked by number from those there are.
@@ -37,6 +42,8 @@ enum Step {
         topic: u8,
         offset: i64,
         retention: bool,
+        /// In the name of the generation before.
+        stale: bool,
     },
     Fetch {
         group: u8,
@@ -60,6 +67,7 @@ enum Step {
     Pass {
         ms: i64,
     },
+    Expire,
     CommitOne,
     CommitAll,
     Fail,
@@ -74,14 +82,17 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (member(), prop::bool::weighted(0.1)).prop_map(|(member, wrong)| Step::Sync { member, wrong }),
         3 => member().prop_map(|member| Step::Heartbeat { member }),
         2 => prop::collection::vec(member(), 1..3).prop_map(|members| Step::Leave { members }),
-        6 => (0u8..3, prop::option::of(member()), 0u8..2, 0i64..100, prop::bool::weighted(0.2))
-            .prop_map(|(group, member, topic, offset, retention)| Step::Commit { group, member, topic, offset, retention }),
+        6 => (0u8..3, prop::option::of(member()), 0u8..2, 0i64..100, prop::bool::weighted(0.2), prop::bool::weighted(0.2))
+            .prop_map(|(group, member, topic, offset, retention, stale)| {
+                Step::Commit { group, member, topic, offset, retention, stale }
+            }),
         3 => (0u8..3, any::<bool>()).prop_map(|(group, stable)| Step::Fetch { group, stable }),
         2 => (0u8..3, 0u8..2).prop_map(|(group, topic)| Step::DeleteOffsets { group, topic }),
         1 => prop::collection::vec(0u8..3, 1..3).prop_map(|groups| Step::DeleteGroups { groups }),
         1 => (0u8..2).prop_map(|topic| Step::TopicDeleted { topic }),
         4 => prop::sample::select(vec![1i64, 500, 3_000, 11_000, 70_000]).prop_map(|ms| Step::Pass { ms }),
         4 => (0u8..3, prop::option::of(0u8..2)).prop_map(|(group, instance)| Step::Form { group, instance }),
+        3 => Just(Step::Expire),
         6 => Just(Step::CommitOne),
         6 => Just(Step::CommitAll),
         1 => Just(Step::Fail),
@@ -100,11 +111,16 @@ struct Client {
     members: Vec<String>,
 }
 
+/// Offsets that were not committed for so long expire.
+const RETENTION_MS: i64 = 10_000;
+
 struct World {
     bench: Bench,
     clients: Vec<Client>,
     asked: BTreeMap<ReplyToken, Request>,
     chance: u64,
+    /// Commits in the name of a generation that is over.
+    stale: BTreeSet<ReplyToken>,
 }
 
 fn group_name(group: u8) -> String {
@@ -112,8 +128,9 @@ fn group_name(group: u8) -> String {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(bug: Bug) -> Self {
         let config = Config {
+            bug,
             initial_rebalance_delay_ms: 1_000,
             max_size: 5,
             limits: Limits { members: 8, ..Limits::default() },
@@ -121,16 +138,17 @@ impl World {
         };
         let mut bench = Bench::with(config);
         bench.commits = false;
-        World { bench, clients: Vec::new(), asked: BTreeMap::new(), chance: 0 }
+        World { bench, clients: Vec::new(), asked: BTreeMap::new(), chance: 0, stale: BTreeSet::new() }
     }
 
     fn client(&self, pick: u8) -> Option<Client> {
         (!self.clients.is_empty()).then(|| self.clients[pick as usize % self.clients.len()].clone())
     }
 
-    fn ask(&mut self, request: Request) {
+    fn ask(&mut self, request: Request) -> ReplyToken {
         let token = self.bench.ask(request.clone());
         self.asked.insert(token, request);
+        token
     }
 
     fn act(&mut self, step: Step) {
@@ -154,7 +172,7 @@ impl World {
                     random: Uuid(random),
                     ..consumer("")
                 };
-                self.ask(Request::Join(join));
+                _ = self.ask(Request::Join(join));
             }
             Step::Sync { member, wrong } => {
                 let Some(client) = self.client(member) else { return };
@@ -167,11 +185,11 @@ impl World {
                     assignments: members.map(|id| (id.clone(), id.as_bytes().into())).collect(),
                     ..SyncRequest::default()
                 };
-                self.ask(Request::Sync(sync));
+                _ = self.ask(Request::Sync(sync));
             }
             Step::Heartbeat { member } => {
                 let Some(client) = self.client(member) else { return };
-                self.ask(Request::Heartbeat(HeartbeatRequest {
+                _ = self.ask(Request::Heartbeat(HeartbeatRequest {
                     group_id: group_name(client.group),
                     generation: client.generation,
                     member_id: client.member_id,
@@ -184,35 +202,41 @@ impl World {
                 let members = leaving
                     .into_iter()
                     .map(|client| LeavingMember { member_id: client.member_id, instance_id: client.instance_id });
-                self.ask(Request::Leave(LeaveRequest {
+                _ = self.ask(Request::Leave(LeaveRequest {
                     group_id: group_name(first.group),
                     members: members.collect(),
                 }));
             }
-            Step::Commit { group, member, topic, offset, retention } => {
+            Step::Commit { group, member, topic, offset, retention, stale } => {
                 let client = member.and_then(|pick| self.client(pick));
                 let group = group_name(client.as_ref().map_or(group, |client| client.group));
                 let mut commit = simple_commit(&group, &format!("t{topic}"), i32::from(topic), offset);
+                let stale = stale && client.as_ref().is_some_and(|client| client.generation > 0);
                 if let Some(client) = client {
-                    commit.generation = client.generation;
+                    commit.generation = client.generation - i32::from(stale);
                     commit.member_id = client.member_id;
                     commit.instance_id = client.instance_id;
                 }
                 commit.retention_ms = if retention { 5_000 } else { -1 };
-                self.ask(Request::CommitOffsets(commit));
+                let token = self.ask(Request::CommitOffsets(commit));
+                self.stale.extend(Some(token).filter(|_| stale));
             }
-            Step::Fetch { group, stable } => self.ask(Request::FetchOffsets(FetchRequest {
-                group_id: group_name(group),
-                topics: None,
-                require_stable: stable,
-            })),
-            Step::DeleteOffsets { group, topic } => self.ask(Request::DeleteOffsets(DeleteOffsetsRequest {
-                group_id: group_name(group),
-                topics: vec![(format!("t{topic}").into(), vec![0, 1])],
-            })),
+            Step::Fetch { group, stable } => {
+                _ = self.ask(Request::FetchOffsets(FetchRequest {
+                    group_id: group_name(group),
+                    topics: None,
+                    require_stable: stable,
+                }))
+            }
+            Step::DeleteOffsets { group, topic } => {
+                _ = self.ask(Request::DeleteOffsets(DeleteOffsetsRequest {
+                    group_id: group_name(group),
+                    topics: vec![(format!("t{topic}").into(), vec![0, 1])],
+                }))
+            }
             Step::DeleteGroups { groups } => {
                 let groups: BTreeSet<String> = groups.into_iter().map(group_name).collect();
-                self.ask(Request::DeleteGroups(groups.into_iter().collect()));
+                _ = self.ask(Request::DeleteGroups(groups.into_iter().collect()));
             }
             Step::TopicDeleted { topic } => {
                 let effects = self.bench.shard.topic_deleted(self.bench.now, &format!("t{topic}"), Uuid([1; 16]));
@@ -220,6 +244,7 @@ impl World {
             }
             Step::Form { group, instance } => self.form(group, instance),
             Step::Pass { ms } => self.bench.pass(ms),
+            Step::Expire => self.expire(),
             Step::CommitOne if !self.bench.pending.is_empty() => self.bench.commit(),
             Step::CommitOne => {}
             Step::CommitAll => self.settle(),
@@ -255,6 +280,30 @@ impl World {
         self.settle();
     }
 
+    /// Nothing that was committed a short time ago expires, be it in the log or on its way.
+    fn expire(&mut self) {
+        let now_ms = self.bench.now.wall_ms;
+        for group in expirable(self.bench.shard.store(), now_ms, RETENTION_MS) {
+            let on_its_way = self.bench.pending.iter().flat_map(|(_, records)| records);
+            let mut newest = BTreeMap::new();
+            for record in self.bench.log.iter().chain(on_its_way) {
+                if let Change::Offset { key, value } = change(record) {
+                    newest.insert(key, value);
+                }
+            }
+            let effects = self.bench.shard.expire(self.bench.now, &group, RETENTION_MS);
+            for record in effects.write.iter().flat_map(|write| &write.records) {
+                let Change::Offset { key, value: None } = change(record) else { continue };
+                let is_over = newest[&key].as_ref().is_some_and(|committed| match committed.expire_timestamp_ms {
+                    -1 => committed.commit_timestamp_ms + RETENTION_MS <= now_ms,
+                    expires_ms => expires_ms <= now_ms,
+                });
+                assert!(is_over, "{key:?} expires, and was committed a short time ago");
+            }
+            self.bench.take(effects);
+        }
+    }
+
     fn settle(&mut self) {
         while !self.bench.pending.is_empty() {
             self.bench.commit();
@@ -270,9 +319,18 @@ impl World {
                 (Request::CommitOffsets(commit), Reply::CommitOffsets(reply))
                     if reply.topics[0].partitions[0].1 == ErrorCode::None =>
                 {
+                    assert!(!self.stale.contains(&token), "{commit:?} is of a generation that is over");
                     self.acknowledged(commit);
                 }
+                (Request::FetchOffsets(fetch), Reply::FetchOffsets(reply)) => self.fetched(fetch, &reply),
                 (Request::Sync(sync), Reply::Sync(reply)) if reply.error == ErrorCode::None => {
+                    let replayed = self.bench.replayed();
+                    let stored = replayed.store().group(&sync.group_id).and_then(|group| group.metadata.as_ref());
+                    let generation = stored.map(|metadata| metadata.generation);
+                    assert!(
+                        generation >= Some(sync.generation),
+                        "{sync:?} was answered, and the log has {generation:?}"
+                    );
                     let own = sync.member_id.as_bytes();
                     let known = reply.assignment.is_empty() || &*reply.assignment == own || sync.instance_id.is_some();
                     assert!(known, "{sync:?} got another's assignment");
@@ -303,6 +361,19 @@ impl World {
         }
     }
 
+    /// What is shown was committed.
+    fn fetched(&self, fetch: &FetchRequest, reply: &FetchReply) {
+        for topic in &reply.topics {
+            for partition in topic.partitions.iter().filter(|partition| partition.offset >= 0) {
+                let in_log = self.bench.log.iter().any(|record| {
+                    matches!(change(record), Change::Offset { key, value: Some(value) }
+                        if *key.group == *fetch.group_id && key.topic == topic.name && value.offset == partition.offset)
+                });
+                assert!(in_log, "{fetch:?} shows {partition:?} of {}, and the log does not have it", topic.name);
+            }
+        }
+    }
+
     /// An acknowledged commit is in the log.
     fn acknowledged(&self, commit: &CommitRequest) {
         let topic = &commit.topics[0];
@@ -311,8 +382,7 @@ impl World {
             *key.group == *commit.group_id && key.topic == topic.name && value.offset == topic.partitions[0].offset
         });
         let in_log = self.bench.log.iter().any(|record| {
-            let change = coordinator::records::decode(&record.key, record.value.as_deref()).expect("ours");
-            matches!(change, Some(coordinator::store::Change::Offset { key, value: Some(value) })
+            matches!(change(record), Change::Offset { key, value: Some(value) }
                 if *key.group == *commit.group_id && value.offset == topic.partitions[0].offset)
         });
         assert!(is_committed || in_log, "{commit:?} was acknowledged and is not in the log");
@@ -354,16 +424,53 @@ impl World {
     }
 }
 
+fn change(record: &Record) -> Change {
+    coordinator::records::decode(&record.key, record.value.as_deref()).expect("ours").expect("of a kind that we write")
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..120)
+}
+
+fn run(steps: Vec<Step>, bug: Bug) {
+    let mut world = World::new(bug);
+    for step in steps {
+        world.act(step);
+    }
+    world.end();
+}
+
+/// A planted bug must be found within so many histories.
+const HISTORIES: u32 = 600;
+
+/// Each mistake that the product must not make is made, and found.
+#[test]
+fn every_planted_bug_is_found() {
+    let bugs = [
+        Bug::ExpireFreshCommit,
+        Bug::ShowUncommittedOffsets,
+        Bug::AnswerBeforeCommit,
+        Bug::AssignBeforeCommit,
+        Bug::IgnoreGeneration,
+    ];
+    let found_by = |bug: Bug| {
+        let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), random);
+        (0..HISTORIES).find(|_| {
+            let history = steps().new_tree(&mut runner).expect("a history").current();
+            std::panic::catch_unwind(|| run(history, bug)).is_err()
+        })
+    };
+    let missed: Vec<Bug> = bugs.into_iter().filter(|bug| found_by(*bug).is_none()).collect();
+    assert!(missed.is_empty(), "not found within {HISTORIES} histories: {missed:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn live_state_is_what_a_replay_gives_and_everybody_is_answered(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::new();
-        for step in steps {
-            world.act(step);
-        }
-        world.end();
+    fn live_state_is_what_a_replay_gives_and_everybody_is_answered(steps in steps()) {
+        run(steps, Bug::None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Effects, Shard, Then};
 use crate::Now;
 use crate::group::{CONSUMER, GroupState};
+use crate::planted::Bug;
 use crate::store::{Change, CommittedOffset, OffsetKey, Store};
 
 /// The groups in which something may have expired by `now_ms`, and those that are empty without offsets. Only a first
@@ -36,7 +37,10 @@ impl Shard {
     /// nothing is left. A group with members keeps everything, but a consumers' group loses the offsets of topics that it
     /// no longer subscribes.
     pub fn expire(&mut self, now: Now, group: &str, retention_ms: i64) -> Effects {
-        let newest = self.newest();
+        let newest = match self.has(Bug::ExpireFreshCommit) {
+            true => self.store().clone(),
+            false => self.newest(),
+        };
         let name = newest.group_name(group);
         let live = self.live.get(&name);
         let Some(stored) = newest.group(&name).filter(|stored| stored.foreign.is_none()) else {

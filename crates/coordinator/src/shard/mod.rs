@@ -16,6 +16,7 @@ use metadata::machine::{Decision, Machine};
 use wire::ErrorCode;
 
 use crate::group::{Context, Group, GroupState};
+use crate::planted::{self, Bug};
 use crate::rebalance::{StaticReplaced, Step};
 use crate::records::{self, Record};
 use crate::request::{FetchRequest, Reply, ReplyToken, Request};
@@ -224,6 +225,15 @@ impl Shard {
                 Ok(_) | Err(_) => return self.done(now, then, Err(ErrorCode::UnknownServerError)),
             }
         }
+        let is_hasty = self.has(Bug::AnswerBeforeCommit) && matches!(then, Then::Reply(..))
+            || self.has(Bug::AssignBeforeCommit) && matches!(then, Then::Assigned { .. });
+        let then = match is_hasty {
+            true => {
+                self.done(now, then, Ok(()));
+                Then::Nothing
+            }
+            false => then,
+        };
         let mut draft = self.machine.draft();
         draft.push(Decision::new(changes, then));
         self.machine.submit(draft);
@@ -232,6 +242,11 @@ impl Shard {
             write.records.append(&mut encoded);
             write.end = self.machine.next_offset();
         }
+    }
+
+    /// Whether a test planted this.
+    fn has(&self, bug: Bug) -> bool {
+        planted::is(self.config.bug, bug)
     }
 
     /// Runs a step of a live group, and writes what the step asks for. None when the group is not live.

@@ -7,6 +7,7 @@ use wire::{ErrorCode, Uuid};
 use super::{Shard, Then};
 use crate::Now;
 use crate::group::{CONSUMER, GroupState};
+use crate::planted::Bug;
 use crate::request::{
     CommitReply, CommitReplyTopic, CommitRequest, DeleteOffsetsReply, DeleteOffsetsReplyTopic, DeleteOffsetsRequest,
     FetchReply, FetchReplyTopic, FetchRequest, FetchedOffset, Reply, ReplyToken,
@@ -71,7 +72,7 @@ impl Shard {
         {
             if !simple || !request.member_id.is_empty() || request.instance_id.is_some() {
                 group.validate_member(&request.member_id, request.instance_id.as_deref())?;
-                if request.generation != group.generation {
+                if request.generation != group.generation && !self.has(Bug::IgnoreGeneration) {
                     return Err(ErrorCode::IllegalGeneration);
                 }
             } else {
@@ -113,7 +114,8 @@ impl Shard {
 
     /// What is committed of what is asked for.
     pub(super) fn fetched(&self, request: &FetchRequest) -> FetchReply {
-        let store = self.machine.published();
+        let newest = self.has(Bug::ShowUncommittedOffsets).then(|| self.newest());
+        let store = newest.as_ref().unwrap_or(self.machine.published());
         let name = store.group_name(&request.group_id);
         let topics = match &request.topics {
             Some(topics) => {
