@@ -49,6 +49,20 @@ pub enum Bug {
     SkipPreVote,
     /// Whoever asks for a vote, even in vain, puts off the election of others.
     AnyVoteRequestCalms,
+    /// A replica joins the ISR under the epoch of a process that is gone (R4, KIP-903).
+    StaleBrokerJoins,
+    /// A fenced broker, or one that is about to stop, joins the ISR (R5, KAFKA-13916).
+    FencedBrokerJoins,
+    /// A change of the ISR is taken though the partition has changed since (R7).
+    IgnorePartitionEpoch,
+    /// A leader of an earlier epoch changes the ISR (KIP-497).
+    IgnoreLeaderEpoch,
+    /// A broker that lost its page cache stays eligible (R3, KIP-966).
+    KeepUncleanEligible,
+    /// Who leaves an ISR that is too small is not eligible any more (R3, KIP-966).
+    ForgetEligible,
+    /// A replica that is not in sync is elected though nobody asked for it.
+    ElectUncleanUnasked,
 }
 
 /// Whether `bug` is planted.

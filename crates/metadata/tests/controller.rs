@@ -773,6 +773,18 @@ fn a_failed_log_directory_takes_its_partitions_offline_and_no_others() {
 }
 
 #[test]
+fn a_broker_that_comes_and_loses_a_directory_is_not_elected_for_what_is_in_it() {
+    let mut cluster = Decider::new(&[]);
+    let epoch = cluster.start_broker(1, 1, -1);
+    cluster.create_one(topic("t", 1, 1)).unwrap();
+    cluster.beat(BrokerHeartbeat { want_fence: true, ..heartbeat(1, epoch) }).unwrap();
+    assert_eq!(cluster.partition("t", 0).leader, NO_LEADER);
+    let failed = BrokerHeartbeat { offline_log_dirs: vec![directory(1)], ..heartbeat(1, epoch) };
+    assert!(cluster.beat(failed).unwrap().is_fenced, "its directories first");
+    assert_eq!(cluster.partition("t", 0).leader, NO_LEADER);
+}
+
+#[test]
 fn producer_ids_are_given_in_blocks_that_never_meet() {
     let mut cluster = Decider::new(&[]).with_brokers(2);
     let epochs = [1, 2].map(|id| (id, cluster.image().cluster.broker(id).unwrap().epoch));

@@ -129,7 +129,12 @@ impl Heartbeats {
         };
         let leads = image.topics.led_by(broker.id).next().is_some();
         let is_caught_up = request.current_metadata_offset >= broker.epoch;
-        let next = self.next_phase(image, now, request, is_caught_up, leads);
+        let loses = request.offline_log_dirs.iter().any(|id| broker.log_dirs.contains(id));
+        let next = match self.next_phase(image, now, request, is_caught_up, leads) {
+            // It would be elected for what is in a directory that this very heartbeat calls lost: with the next one.
+            Phase::Unfenced if now == Phase::Fenced && loses => Phase::Fenced,
+            next => next,
+        };
         let mut records: Vec<MetadataRecord<'static>> = Vec::new();
         match next {
             _ if next == now => {}

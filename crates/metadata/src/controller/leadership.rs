@@ -7,6 +7,7 @@ use super::brokers::check_broker_epoch;
 use super::partition_change::{Election, PartitionChange};
 use super::{Context, Decision, Refusal};
 use crate::image::{Image, LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition};
+use crate::planted::{self, Bug};
 
 /// A leader proposes the ISR of one of its partitions.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +58,7 @@ fn alter_partition(
     let Some(partition) = topic.partition(proposal.key.partition) else {
         return Err(ErrorCode::UnknownTopicOrPartition);
     };
-    check_proposal(image, broker_id, partition, proposal)?;
+    check_proposal(image, broker_id, partition, proposal, context.settings.bug)?;
     let acceptable = |id: i32| image.cluster.is_active(id);
     let mut change = PartitionChange::new(image, context.settings, proposal.key, &topic.name, partition, &acceptable);
     change.isr = proposal.new_isr.iter().map(|(id, _)| *id).collect();
@@ -75,18 +76,19 @@ fn check_proposal(
     broker_id: i32,
     partition: &Partition,
     proposal: &AlterPartition,
+    bug: Bug,
 ) -> Result<(), ErrorCode> {
     // A leader that knows more than we do has spoken to a newer controller.
     if proposal.leader_epoch > partition.leader_epoch || proposal.partition_epoch > partition.partition_epoch {
         return Err(ErrorCode::NotController);
     }
-    if proposal.leader_epoch < partition.leader_epoch {
+    if proposal.leader_epoch < partition.leader_epoch && !planted::is(bug, Bug::IgnoreLeaderEpoch) {
         return Err(ErrorCode::FencedLeaderEpoch);
     }
     if broker_id != partition.leader {
         return Err(ErrorCode::InvalidRequest);
     }
-    if proposal.partition_epoch < partition.partition_epoch {
+    if proposal.partition_epoch < partition.partition_epoch && !planted::is(bug, Bug::IgnorePartitionEpoch) {
         return Err(ErrorCode::InvalidUpdateVersion);
     }
     let mut isr: Vec<i32> = proposal.new_isr.iter().map(|(id, _)| *id).collect();
@@ -100,7 +102,9 @@ fn check_proposal(
         return Err(ErrorCode::InvalidRequest);
     }
     let eligible = |(id, epoch): &(i32, i64)| {
-        image.cluster.broker(*id).is_some_and(|broker| broker.is_active() && (*epoch == -1 || broker.epoch == *epoch))
+        let is_current = |known: i64| *epoch == -1 || known == *epoch || planted::is(bug, Bug::StaleBrokerJoins);
+        let may_join = |active: bool| active || planted::is(bug, Bug::FencedBrokerJoins);
+        image.cluster.broker(*id).is_some_and(|broker| may_join(broker.is_active()) && is_current(broker.epoch))
     };
     if proposal.new_isr.iter().all(eligible) { Ok(()) } else { Err(ErrorCode::IneligibleReplica) }
 }

@@ -5,6 +5,7 @@ use wire::messages::PartitionChangeRecord;
 
 use super::NodeSettings;
 use crate::image::{Image, LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, Partition, TopicIdPartition};
+use crate::planted::{self, Bug};
 
 /// Who may be elected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,7 @@ pub struct PartitionChange<'a> {
     /// A replica moves to another directory.
     pub directory: Option<(i32, Uuid)>,
     elr: Vec<i32>,
+    bug: Bug,
 }
 
 impl<'a> PartitionChange<'a> {
@@ -69,6 +71,7 @@ impl<'a> PartitionChange<'a> {
             unclean_shutdown: None,
             directory: None,
             elr: partition.elr.to_vec(),
+            bug: settings.bug,
         }
     }
 
@@ -139,11 +142,12 @@ impl<'a> PartitionChange<'a> {
             return;
         }
         for id in &self.partition.isr {
-            if !self.elr.contains(id) {
+            if !self.elr.contains(id) && !planted::is(self.bug, Bug::ForgetEligible) {
                 self.elr.push(*id);
             }
         }
-        let (isr, replicas, unclean) = (&self.isr, &self.replicas, self.unclean_shutdown);
+        let keeps = planted::is(self.bug, Bug::KeepUncleanEligible);
+        let (isr, replicas, unclean) = (&self.isr, &self.replicas, self.unclean_shutdown.filter(|_| !keeps));
         self.elr.retain(|id| !isr.contains(id) && replicas.contains(id) && Some(*id) != unclean);
         self.elr.sort_unstable();
     }
@@ -176,7 +180,7 @@ impl<'a> PartitionChange<'a> {
         if let Some(leader) = self.last_known_leader() {
             return (leader, true);
         }
-        if self.election == Election::Unclean
+        if (self.election == Election::Unclean || planted::is(self.bug, Bug::ElectUncleanUnasked))
             && let Some(leader) = self.replicas.iter().copied().find(|replica| self.is_acceptable(*replica))
         {
             return (leader, true);

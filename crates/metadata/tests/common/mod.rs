@@ -14,6 +14,7 @@ use metadata::controller::{
 use metadata::image::features::SUPPORTED;
 use metadata::image::{Delta, Endpoint, Image, Partition, SupportedFeature};
 use metadata::machine::Committed;
+use metadata::planted::Bug;
 use metadata::quorum::{MetadataNode, OpenError, Opened, Present};
 use storage::Fault;
 use wire::messages::MetadataRecord;
@@ -159,7 +160,16 @@ impl Decider {
     /// As [`Decider::new`], with bootstrap records of one's own.
     pub fn bootstrapped(file: &[(&str, &str)], bootstrap: &[MetadataRecord<'static>]) -> Decider {
         let file = file.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let settings = NodeSettings { node_id: 100, file, ..NodeSettings::default() };
+        Decider::of(NodeSettings { node_id: 100, file, ..NodeSettings::default() }, bootstrap)
+    }
+
+    /// An activated, empty cluster whose controller makes a mistake.
+    pub fn planted(bug: Bug) -> Decider {
+        let settings = NodeSettings { node_id: 100, bug, ..NodeSettings::default() };
+        Decider::of(settings, &default_bootstrap_records())
+    }
+
+    fn of(settings: NodeSettings, bootstrap: &[MetadataRecord<'static>]) -> Decider {
         let controller = Controller::new(CLUSTER, settings, 9_000, Image::default(), 0, 0);
         let mut decider = Decider { controller, random: Box::new(chance(1)), now_ms: 0, records: Vec::new() };
         let context = decider.controller.context();
