@@ -279,7 +279,8 @@ impl ConfigKey {
 
     /// Whether a value is what it must be beyond its kind.
     pub fn check(&self, value: &Setting) -> Result<()> {
-        self.judge(value, false)
+        // Only what may be missing has no value without being wrong.
+        self.judge(value, self.default != Preset::Null)
     }
 
     fn judge(&self, value: &Setting, strict: bool) -> Result<()> {

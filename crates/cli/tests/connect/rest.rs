@@ -129,6 +129,11 @@ fn what_is_wrong_is_told_as_kafka_tells_it() {
     ] {
         assert!(all.1.lines().any(|l| l == line), "{line}: {}", all.1);
     }
+    let number = post(json!({"name": 1, "config": {}}));
+    assert_eq!(number, (400, "Connector config {name=1} contains no connector type".to_owned()));
+    assert_eq!(worker.ask("GET", "/connector-plugins/FileStreamSource/config/validate", None).0, 405);
+    // Kafka does not ask whether there is such a connector.
+    assert_eq!(worker.get("/connectors/none/topics"), json!({"none": {"topics": []}}));
     let unknown = post(json!({"name": "bad", "config": {"connector.class": "NoSuch"}}));
     assert_eq!(unknown.0, 400);
     assert!(

@@ -116,3 +116,35 @@ fn exit_codes_and_messages_are_kafkas() {
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.out.contains("Stopping after connector error") && ended.out.contains("NoSuch"), "{ended:?}");
 }
+
+/// `topics.regex` takes topics that match and no others, those that come later as well.
+#[test]
+fn a_sink_finds_the_topics_of_its_pattern() {
+    let broker = Broker::start();
+    let folder = broker.folder.path();
+    let sink = connector(
+        &broker,
+        "sink",
+        "connector.class=FileStreamSink\nfile=out.txt\ntopics.regex=in-[ab]\n\
+         value.converter=org.apache.kafka.connect.storage.StringConverter\n\
+         key.converter=org.apache.kafka.connect.storage.StringConverter\n\
+         consumer.override.metadata.max.age.ms=200\n",
+    );
+    let fill = |topic: &str| {
+        broker.create(topic, &["--partitions", "1"]);
+        broker.feed("kafka-console-producer", &["--topic", topic], &format!("of {topic}\n")).ok();
+    };
+    fill("in-a");
+    fill("in-abc");
+    let worker = Worker::standalone(folder, &broker.address, "", &[sink]);
+    let read = |text: &str| {
+        wait("the lines are in the file", || (fs::read_to_string(folder.join("out.txt")).ok()? == text).then_some(()));
+    };
+    read("of in-a\n");
+    fill("in-c");
+    fill("in-b");
+    read("of in-a\nof in-b\n");
+    let mut topics = worker.get("/connectors/sink/topics")["sink"]["topics"].as_array().unwrap().clone();
+    topics.sort_by_key(|t| t.to_string());
+    assert_eq!(topics, ["in-a", "in-b"]);
+}

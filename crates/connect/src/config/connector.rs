@@ -667,4 +667,54 @@ mod tests {
         assert_eq!((step.class.as_str(), &step.properties), ("T", &given(&[("field", "f")])));
         assert_eq!(step.only, Some(("p".into(), "P".into(), given(&[("name", "n")]), true)));
     }
+
+    /// What is wrong with a setting of a source.
+    fn errors(pairs: &[(&str, &str)], name: &str) -> (Option<String>, Vec<String>) {
+        let mut plugins = Plugins::new();
+        connect_transforms::register(&mut plugins, crate::KAFKA_VERSION);
+        let properties = given(pairs);
+        let def = enriched(definition(TaskKind::Source), &properties, &plugins);
+        let found = def.validate(&properties).into_iter().find(|v| v.name == name).unwrap();
+        (found.value, found.errors)
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_kafkas_words() {
+        let what = |message: &str| vec![message.to_owned()];
+        let (value, told) = errors(&[("tasks.max", "x")], "tasks.max");
+        assert_eq!((value, told.len()), (None, 2));
+        assert_eq!(told[1], "Invalid value null for configuration tasks.max: Value must be non-null");
+        let (value, told) = errors(&[("tasks.max", "0")], "tasks.max");
+        assert_eq!(value.as_deref(), Some("0"));
+        assert_eq!(told, what("Invalid value 0 for configuration tasks.max: Value must be at least 1"));
+        assert_eq!(
+            errors(&[("name", "")], "name").1,
+            what("Invalid value  for configuration name: String may not be empty")
+        );
+        let (_, told) = errors(&[("name", "a\nb")], "name");
+        assert!(told[0].ends_with("had the following ASCII chars: 10"), "{told:?}");
+        let (_, told) = errors(&[("transforms", "a,a")], "transforms");
+        assert_eq!(told, what("Invalid value [a, a] for configuration transforms: Duplicate alias provided."));
+        let (_, told) = errors(&[("transaction.boundary", "x")], "transaction.boundary");
+        assert!(told[0].ends_with("INTERVAL, POLL, CONNECTOR"), "{told:?}");
+    }
+
+    #[test]
+    fn transforms_are_told_of_as_kafka_does() {
+        let class = ("transforms.a.type", "org.apache.kafka.connect.transforms.TimestampConverter$Value");
+        let base = [("transforms", "a"), class];
+        let with = |more: &[(&'static str, &'static str)]| [&base[..], more].concat();
+        let (_, told) = errors(&with(&[("transforms.a.negate", "true")]), "transforms.a.type");
+        let expected = "Config 'transforms.a.negate' was provided but there is no config 'transforms.a.predicate' defining \
+                        a predicate to be negated.";
+        assert_eq!(told, [expected]);
+        assert_eq!(errors(&base, "transforms.a.predicate"), (None, Vec::new()));
+        // What is read has the long name, what is looked at the plugin's own.
+        let (_, told) = errors(&with(&[("transforms.a.target.type", "x")]), "transforms.a.target.type");
+        let words = "String must be one of: string, unix, Date, Time, Timestamp";
+        assert_eq!(told, [format!("Invalid value x for configuration target.type: {words}")]);
+        let (_, told) = errors(&base, "transforms.a.target.type");
+        let missing = "Missing required configuration \"transforms.a.target.type\" which has no default value.";
+        assert_eq!(told, [missing.to_owned(), format!("Invalid value null for configuration target.type: {words}")]);
+    }
 }

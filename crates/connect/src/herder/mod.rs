@@ -155,7 +155,6 @@ impl Herder {
         if !self.worker.config.topic_tracking {
             return Err(Refusal::Status(403, "Topic tracking is disabled.".to_owned()));
         }
-        self.config(name)?;
         Ok(self.worker.statuses.topics(name))
     }
 
@@ -167,7 +166,6 @@ impl Herder {
         if !config.topic_tracking_reset {
             return Err(Refusal::Status(403, "Topic tracking reset is disabled.".to_owned()));
         }
-        self.config(name)?;
         self.worker.statuses.reset_topics(name);
         Ok(())
     }

@@ -199,9 +199,8 @@ async fn route(herder: &Arc<Herder>, asked: &Asked, path: &[&str]) -> Answer<Rep
             ok(plugins::validate(herder, name, settings(&body(asked)?)?).await?)
         }
         (_, ["admin", "loggers", rest @ ..]) => loggers(herder, asked, method, rest).await,
-        (_, [] | ["health"] | ["connectors"] | ["connector-plugins"] | ["connector-plugins", _, "config"]) => {
-            Err(not_allowed())
-        }
+        (_, [] | ["health"] | ["connectors"] | ["connector-plugins"] | ["connector-plugins", _, "config"])
+        | (_, ["connector-plugins", _, "config", "validate"]) => Err(not_allowed()),
         _ => Err(no_such()),
     }
 }
@@ -252,7 +251,13 @@ fn connectors(herder: &Herder, query: &str) -> Answer<Json> {
 async fn create(herder: &Arc<Herder>, asked: &Asked) -> Answer<Reply> {
     let request = body(asked)?;
     only(&request, &["name", "config", "initial_state"])?;
-    let text = |name: &str| request.get(name).filter(|v| !v.is_null()).map(|v| v.as_str().map(str::to_owned));
+    let text = |name: &str| {
+        request.get(name).filter(|v| !v.is_null()).map(|value| match value {
+            Json::String(text) => Some(text.clone()),
+            Json::Number(_) | Json::Bool(_) => Some(value.to_string()),
+            _ => None,
+        })
+    };
     let name = text("name").flatten().unwrap_or_default().trim().to_owned();
     let target = match text("initial_state").map(|s| s.map(|s| s.to_ascii_uppercase())) {
         None => None,
