@@ -625,6 +625,8 @@ fn a_sole_broker_shuts_down_and_comes_back_as_its_partitions_leader() {
     assert!(reply.in_controlled_shutdown && !reply.should_shut_down && !reply.is_fenced);
     let reply = cluster.beat(stop).unwrap();
     assert!(reply.should_shut_down && reply.is_fenced);
+    let late = cluster.beat(heartbeat(1, epoch)).unwrap();
+    assert!(late.is_fenced, "what it said before it wanted to stop comes late, and it is gone");
     let shown: Vec<String> = cluster.records[before..]
         .iter()
         .map(|record| match record {

@@ -30,9 +30,9 @@ impl World {
                 let (other, until_ms) =
                     (self.chance.one_of(&[1, 2, 3, CONTROLLER]), self.now_ms + self.chance.below(4_000));
                 self.say(|| format!("no way from {id} to {other} until {until_ms}"));
-                self.network.cut(id, other, until_ms);
+                self.links.cut(id, other, until_ms);
                 if self.chance.is(60) {
-                    self.network.cut(other, id, until_ms);
+                    self.links.cut(other, id, until_ms);
                 }
             }
             65..80 => {

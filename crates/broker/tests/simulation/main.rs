@@ -4,6 +4,8 @@
 //! After every event: what was committed is never lost nor changed, high watermarks never go back, whoever may be elected
 //! has everything that is committed (`checks.rs`). At the end all faults stop, and the cluster must become whole again.
 //!
+//! It is about replication alone, closely; `crates/testkit/tests/cluster` runs everything together.
+//!
 //! `SIMULATION_SEED=7` runs one seed and tells its events; `SIMULATION_SEEDS=1000..2000` runs others than CI does.
 //!
 //! Reading order: `world.rs` (events and time), `node.rs` (a broker and its process), `network.rs` (who says what to whom),
@@ -18,6 +20,7 @@ mod world;
 
 use replication::planted::Bug;
 use std::ops::Range;
+use testkit::simulation::{only_seed, run, seeds};
 use world::{Plan, World};
 
 /// Seeds of a run in CI.
@@ -25,36 +28,18 @@ const SEEDS: Range<u64> = 0..120;
 /// A planted bug must be found within so many.
 const SEEDS_FOR_BUGS: u64 = 400;
 
-fn seeds() -> Range<u64> {
-    let number = |text: &str| text.trim().parse::<u64>().expect("a number");
-    if let Ok(seed) = std::env::var("SIMULATION_SEED") {
-        return number(&seed)..number(&seed) + 1;
-    }
-    match std::env::var("SIMULATION_SEEDS") {
-        Ok(range) => {
-            let (from, to) = range.split_once("..").expect("a range such as 1000..2000");
-            number(from)..number(to)
-        }
-        Err(_) => SEEDS,
-    }
-}
-
 #[test]
 fn nothing_committed_is_lost_and_the_cluster_heals() {
-    let talks = std::env::var("SIMULATION_SEED").is_ok();
-    let (mut acknowledged, mut cuts) = (0, 0);
-    for seed in seeds() {
-        match World::run(Plan::of(seed, Bug::None), talks) {
-            Ok(outcome) => {
-                acknowledged += outcome.acknowledged;
-                cuts += outcome.truncations;
-            }
-            Err(violation) => panic!(
-                "seed {seed}: {violation}\nrerun: SIMULATION_SEED={seed} cargo test -p broker --test simulation nothing_committed"
-            ),
-        }
+    let talks = only_seed().is_some();
+    let runs = run(seeds(SEEDS), |seed| World::run(Plan::of(seed, Bug::None), talks));
+    if let Some((seed, violation)) = runs.failed.first_key_value() {
+        panic!(
+            "seed {seed}: {violation}\nrerun: SIMULATION_SEED={seed} cargo test -p broker --test simulation nothing_committed"
+        );
     }
-    let runs = seeds().count();
+    let acknowledged: usize = runs.done.values().map(|outcome| outcome.acknowledged).sum();
+    let cuts: usize = runs.done.values().map(|outcome| outcome.truncations).sum();
+    let runs = runs.done.len();
     assert!(
         runs < 10 || acknowledged > 50 * runs && cuts > 0,
         "a run of nothing: {acknowledged} acknowledged, {cuts} cuts"
@@ -86,7 +71,10 @@ fn every_planted_bug_is_found() {
         Bug::TakeStaleAnswer,
         Bug::CommitBelowMinIsr,
     ];
-    let found_at = |bug: Bug| (0..SEEDS_FOR_BUGS).find(|seed| World::run(Plan::of(*seed, bug), false).is_err());
-    let missed: Vec<Bug> = bugs.into_iter().filter(|bug| found_at(*bug).is_none()).collect();
-    assert!(missed.is_empty(), "not found within {SEEDS_FOR_BUGS} seeds: {missed:?}");
+    let found_at = run(0..bugs.len() as u64, |at| {
+        let bug = bugs[at as usize];
+        let is_found = |seed: &u64| World::run(Plan::of(*seed, bug), false).is_err();
+        (0..SEEDS_FOR_BUGS).find(is_found).ok_or_else(|| format!("{bug:?}"))
+    });
+    assert!(found_at.failed.is_empty(), "not found within {SEEDS_FOR_BUGS} seeds: {:?}", found_at.failed);
 }

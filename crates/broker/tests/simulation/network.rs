@@ -6,7 +6,6 @@ use broker::Verdict;
 use metadata::controller::{AlterPartition, Command, Reply};
 use metadata::image::LeaderRecoveryState;
 use replication::{Answer, Followed, Position, ReplicaFetch};
-use std::collections::BTreeMap;
 use wire::ErrorCode;
 use wire::codec::Records;
 use wire::messages::fetch_request::{FetchPartition, FetchRequest};
@@ -15,22 +14,6 @@ use wire::messages::fetch_response::{EpochEndOffset, FetchResponse, FetchableTop
 /// The controller's place in the network.
 pub const CONTROLLER: i32 = 100;
 const PATIENCE_MS: i64 = 700;
-
-/// Links that are cut, from one to another, until a time.
-#[derive(Default)]
-pub struct Network {
-    cut: BTreeMap<(i32, i32), i64>,
-}
-
-impl Network {
-    pub fn cut(&mut self, from: i32, to: i32, until_ms: i64) {
-        self.cut.insert((from, to), until_ms);
-    }
-
-    pub fn heal(&mut self) {
-        self.cut.clear();
-    }
-}
 
 impl World {
     /// Mostly quick, sometimes slow, now and then very slow.
@@ -44,8 +27,7 @@ impl World {
     }
 
     fn is_lost(&mut self, from: i32, to: i32) -> bool {
-        let is_cut = self.network.cut.get(&(from, to)).is_some_and(|until_ms| *until_ms > self.now_ms);
-        is_cut || !self.is_healed() && self.chance.is(2)
+        self.links.is_cut(from, to, self.now_ms) || !self.is_healed() && self.chance.is(2)
     }
 
     /// Tells the controller something; the answer, if any, comes back.

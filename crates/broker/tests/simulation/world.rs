@@ -1,7 +1,6 @@
 //! Events and time.
 
 use crate::checks::Checks;
-use crate::network::Network;
 use crate::node::Node;
 use broker::FetchSettings;
 use metadata::controller::{
@@ -12,10 +11,10 @@ use metadata::image::features::SUPPORTED;
 use metadata::image::{Delta, Endpoint, Image, Partition, SupportedFeature, TopicIdPartition};
 use replication::planted::Bug;
 use replication::{Durability, Settings};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::SyncRequest;
+use testkit::simulation::{Chance, Digest, Links, Schedule};
 use wire::Uuid;
 use wire::messages::fetch_request::FetchRequest;
 use wire::messages::fetch_response::FetchResponse;
@@ -28,32 +27,6 @@ pub const HEAL_MS: i64 = 15_000;
 const END_MS: i64 = 60_000;
 pub const SESSION_MS: i64 = 1_500;
 pub const LAG_MS: i64 = 1_000;
-
-/// Numbers that look random and are the same in each run (SplitMix64).
-pub struct Chance(u64);
-
-impl Chance {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, bound: i64) -> i64 {
-        (self.next() % bound.max(1) as u64) as i64
-    }
-
-    /// `percent` in a hundred.
-    pub fn is(&mut self, percent: i64) -> bool {
-        self.below(100) < percent
-    }
-
-    pub fn one_of<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len() as i64) as usize]
-    }
-}
 
 /// What a seed runs.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +62,7 @@ pub struct Outcome {
     pub acknowledged: usize,
     pub truncations: usize,
     /// Of all events, in order.
-    pub hash: u64,
+    pub digest: Digest,
 }
 
 /// A broker's process; what was meant for an earlier one is dropped.
@@ -150,29 +123,26 @@ pub struct World {
     pub controller: Controller,
     /// Every state of the cluster, in order.
     pub states: Vec<(Arc<Image>, Arc<Delta>)>,
-    pub network: Network,
+    pub links: Links,
     pub checks: Checks,
     pub talks: bool,
     pub processes: u64,
     pub values: u64,
-    events: BinaryHeap<Reverse<(i64, u64)>>,
-    bodies: BTreeMap<u64, Event>,
-    sequence: u64,
-    hash: u64,
+    schedule: Schedule<Event>,
+    digest: Digest,
 }
 
 impl World {
     /// Runs a plan to its end, or to what it broke.
     pub fn run(plan: Plan, talks: bool) -> Result<Outcome, String> {
         let mut world = World::new(plan, talks);
-        while let Some(Reverse((at_ms, sequence))) = world.events.pop() {
-            if at_ms > END_MS {
+        while let Some(event) = world.schedule.take() {
+            world.now_ms = world.schedule.now_ms();
+            if world.now_ms > END_MS {
                 break;
             }
-            world.now_ms = at_ms;
-            let event = world.bodies.remove(&sequence).unwrap();
             if world.is_healed() {
-                world.network.heal();
+                world.links.heal();
             }
             world.handle(event)?;
             world.check()?;
@@ -181,7 +151,7 @@ impl World {
         Ok(Outcome {
             acknowledged: world.checks.acknowledged.len(),
             truncations: world.checks.truncations,
-            hash: world.hash,
+            digest: world.digest,
         })
     }
 
@@ -192,20 +162,18 @@ impl World {
         let mut world = World {
             plan,
             now_ms: 0,
-            chance: Chance(plan.seed.wrapping_mul(0x1234_5678_9abc_def1)),
+            chance: Chance::new(plan.seed),
             key: TopicIdPartition { topic_id: Uuid::ZERO, partition: 0 },
             nodes: BTreeMap::new(),
             controller,
             states: Vec::new(),
-            network: Network::default(),
+            links: Links::default(),
             checks: Checks::default(),
             talks,
             processes: 0,
             values: 0,
-            events: BinaryHeap::new(),
-            bodies: BTreeMap::new(),
-            sequence: 0,
-            hash: 0,
+            schedule: Schedule::default(),
+            digest: Digest::default(),
         };
         let records = activation_records(&Image::default(), &world.controller.context(), &default_bootstrap_records());
         world.controller.write(records);
@@ -252,9 +220,7 @@ impl World {
     }
 
     pub fn after(&mut self, delay_ms: i64, event: Event) {
-        self.sequence += 1;
-        self.events.push(Reverse((self.now_ms + delay_ms.max(0), self.sequence)));
-        self.bodies.insert(self.sequence, event);
+        self.schedule.after(delay_ms, event);
     }
 
     pub fn say(&mut self, what: impl FnOnce() -> String) {
@@ -262,11 +228,6 @@ impl World {
             let what = what();
             eprintln_line(&format!("{:>6} {what}", self.now_ms));
         }
-    }
-
-    /// Mixes into what tells two runs apart.
-    pub fn mix(&mut self, number: u64) {
-        self.hash = (self.hash.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
     pub fn image(&self) -> Arc<Image> {
@@ -303,7 +264,7 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) -> Result<(), String> {
-        self.mix(self.now_ms as u64);
+        self.digest.mix(self.now_ms as u64);
         match event {
             Event::Apply(to) => self.if_running(to, Event::Apply, |world, to| world.apply(to.id)),
             Event::Command(from, command) => self.command(from, command),

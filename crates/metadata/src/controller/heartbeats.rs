@@ -130,7 +130,7 @@ impl Heartbeats {
         let leads = image.topics.led_by(broker.id).next().is_some();
         let is_caught_up = request.current_metadata_offset >= broker.epoch;
         let loses = request.offline_log_dirs.iter().any(|id| broker.log_dirs.contains(id));
-        let next = match self.next_phase(image, now, request, is_caught_up, leads) {
+        let next = match self.next_phase(image, now, request, is_caught_up, leads, broker.in_controlled_shutdown) {
             // It would be elected for what is in a directory that this very heartbeat calls lost: with the next one.
             Phase::Unfenced if now == Phase::Fenced && loses => Phase::Fenced,
             next => next,
@@ -143,7 +143,7 @@ impl Heartbeats {
             Phase::ControlledShutdown => records = begin_controlled_shutdown(image, context, broker),
         }
         self.touch(broker.id, request.current_metadata_offset, now_ms);
-        if next == Phase::ShutdownNow {
+        if next == Phase::ShutdownNow || next == Phase::Fenced && broker.in_controlled_shutdown {
             // Its process ends now; the next one of this id need not wait for a session to run out.
             self.forget(broker.id);
         }
@@ -175,9 +175,12 @@ impl Heartbeats {
         request: &BrokerHeartbeat,
         is_caught_up: bool,
         leads: bool,
+        has_left: bool,
     ) -> Phase {
         match now {
             Phase::Fenced if request.want_shut_down => Phase::ShutdownNow,
+            // Under this registration it was let go: what it said before only comes late.
+            Phase::Fenced if has_left => Phase::Fenced,
             Phase::Fenced if !request.want_fence && is_caught_up => Phase::Unfenced,
             Phase::Fenced => Phase::Fenced,
             Phase::Unfenced if request.want_fence && request.want_shut_down => Phase::ShutdownNow,

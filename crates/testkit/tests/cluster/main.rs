@@ -31,12 +31,15 @@ mod replicas;
 mod world;
 
 use plan::Plan;
+use replication::planted::Bug;
 use std::ops::Range;
 use testkit::simulation::{only_seed, run, seeds};
 use world::World;
 
 /// Seeds of a run in CI.
 const SEEDS: Range<u64> = 0..300;
+/// A planted bug must be found within so many.
+const SEEDS_FOR_BUGS: u64 = 100;
 
 #[test]
 fn nothing_promised_is_broken_and_the_cluster_heals() {
@@ -70,6 +73,28 @@ fn a_seed_runs_the_same_way_each_time() {
         let run = || World::run(Plan::of(seed), false).unwrap();
         assert_eq!(run(), run(), "seed {seed}");
     }
+}
+
+/// Mistakes of replication are made, and found; `crates/broker/tests/simulation` finds those that are left.
+#[test]
+fn planted_bugs_of_replication_are_found() {
+    let bugs = [
+        Bug::TruncateToHighWatermark,
+        Bug::IgnoreDivergence,
+        Bug::ForgetProposedMembers,
+        Bug::TrustProposedShrink,
+        Bug::ExpandBelowHighWatermark,
+        Bug::NewLeaderCommitsAll,
+        Bug::FetchBeforeSync,
+        Bug::CommitBelowMinIsr,
+    ];
+    let found_at = run(0..bugs.len() as u64, |at| {
+        let bug = bugs[at as usize];
+        let is_found = |seed: &u64| World::run(Plan { bug, ..Plan::of(*seed) }, false).is_err();
+        (0..SEEDS_FOR_BUGS).find(is_found).ok_or_else(|| format!("{bug:?}"))
+    });
+    say(&format!("found at seeds {:?}", found_at.done));
+    assert!(found_at.failed.is_empty(), "not found within {SEEDS_FOR_BUGS} seeds: {:?}", found_at.failed);
 }
 
 #[allow(clippy::print_stderr)] // for whoever runs seeds by hand
