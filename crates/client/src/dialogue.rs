@@ -26,6 +26,8 @@ const ROOM: usize = 256 << 10;
 /// The claimed length is believed up to here; beyond, room grows with what arrives.
 const BELIEVED: usize = 1 << 20;
 const LENGTH: usize = 4;
+/// After so many answers that needed little of a large buffer, its memory is given back.
+const UNUSED_MAX: u32 = 64;
 
 /// See the module. After an error, or a call of [`Dialogue::send`] that was given up, it is of no use any more.
 #[derive(Debug)]
@@ -209,6 +211,8 @@ struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     filled: usize,
+    /// Answers in a row that needed less than a quarter of it.
+    unused: u32,
 }
 
 impl Buffer {
@@ -220,9 +224,12 @@ impl Buffer {
         self.bytes.len() - self.start
     }
 
-    /// Forgets what is in it; and its room, where the last answer needed little of it.
+    /// Forgets what is in it; and its room, where many answers in a row needed little of it: new pages are dear, and
+    /// large answers come with small ones between them.
     fn clear(&mut self) {
-        if self.size() > BELIEVED && self.filled < self.size() / 4 {
+        let is_large = self.size() > BELIEVED && self.filled < self.size() / 4;
+        self.unused = if is_large { self.unused + 1 } else { 0 };
+        if self.unused >= UNUSED_MAX {
             *self = Buffer::default();
         }
         self.filled = 0;
@@ -234,7 +241,7 @@ impl Buffer {
             let size = need.min((2 * self.size()).max(BELIEVED)).max(ROOM).next_power_of_two();
             let bytes = vec![0; size + PAGE];
             let start = bytes.as_ptr().align_offset(PAGE).min(PAGE);
-            let before = std::mem::replace(self, Buffer { bytes, start, filled: self.filled });
+            let before = std::mem::replace(self, Buffer { bytes, start, filled: self.filled, unused: 0 });
             self.bytes[start..start + self.filled].copy_from_slice(before.bytes());
             self.bytes.truncate(start + size);
         }
@@ -268,8 +275,18 @@ mod tests {
         assert!(buffer.bytes().iter().enumerate().all(|(at, byte)| *byte == (at as u32).wrapping_mul(7) as u8));
         buffer.clear();
         assert!(buffer.size() >= need, "the next answer may be as large");
-        buffer.filled = 100;
+        for _ in 1..UNUSED_MAX {
+            buffer.filled = 100;
+            buffer.clear();
+        }
+        assert!(buffer.size() >= need, "small ones come in between");
+        buffer.filled = need;
         buffer.clear();
-        assert_eq!(buffer.size(), 0, "it was not");
+        for _ in 0..UNUSED_MAX {
+            assert!(buffer.size() >= need);
+            buffer.filled = 100;
+            buffer.clear();
+        }
+        assert_eq!(buffer.size(), 0, "nobody needs it any more");
     }
 }

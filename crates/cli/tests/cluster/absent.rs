@@ -107,6 +107,9 @@ fn replicas_are_spread_over_racks_when_a_topic_is_made_and_when_it_grows() {
         let has_far = |(_, _, replicas): &&(String, Vec<String>, Vec<String>)| replicas.contains(&"3".to_owned());
         assert_eq!(partitions.iter().filter(has_far).count(), count, "{partitions:?}");
     };
+    // All three are there: replicas go to those that are.
+    create(&cluster, &["all", "--partitions", "1", "--replication-factor", "3"]);
+    cluster.wait_for_full_isr("all");
     create(&cluster, &["t", "--partitions", "6", "--replication-factor", "2"]);
     spread("t", 6);
     said(cluster.tool("kafka-topics", &["--alter", "--topic", "t", "--partitions", "12"]));
