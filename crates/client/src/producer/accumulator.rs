@@ -1,8 +1,9 @@
 //! Records that wait: batches by partition, what of them may go out now, and what becomes of them afterwards.
 //!
-//! Invariant (with idempotence): the batches of a partition get their sequence numbers in the order they were made, and
+//! Invariants (with idempotence): the batches of a partition get their sequence numbers in the order they were made, and
 //! after a failure nothing new goes out before everything in flight has come back; so a repeated batch is always the
-//! next one that the broker expects.
+//! next one that the broker expects. A batch that may have been written keeps its numbers to its end, whatever happens to
+//! the producer's identity meanwhile: under others it might be written twice.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -28,15 +29,16 @@ pub(super) struct State {
     pub flush_upto: u64,
     /// Somebody waits for memory: nothing lingers.
     pub starving: usize,
-    /// Producer id and epoch.
-    pub identity: Option<(i64, i16)>,
-    /// A batch was lost for good: a new epoch is needed before anything is sent.
-    pub identity_spent: bool,
+    /// Producer id and epoch; none when they have to be asked for, at first and after a batch was lost for good.
+    pub identity: Option<Identity>,
     pub in_flight: HashMap<i32, usize>,
     pub refresh_wanted: bool,
     pub closing: bool,
     spare: Vec<BatchBuilder>,
 }
+
+/// Producer id and epoch.
+type Identity = (i64, i16);
 
 pub(super) struct Topic {
     pub id: Uuid,
@@ -55,7 +57,11 @@ pub(super) struct Partition {
     /// Sent before, by number.
     again: VecDeque<Batch>,
     in_flight: usize,
+    /// Under which its batches are numbered; the producer's, as soon as nothing is left of the one before.
+    identity: Option<Identity>,
     next_sequence: i32,
+    /// Numbered batches that have not come to their end.
+    unresolved: BTreeSet<u64>,
     /// Something failed since: wait for all that is in flight.
     recovering: bool,
 }
@@ -164,14 +170,7 @@ impl State {
     pub fn drain(&mut self, config: &ProducerConfig, now: Instant) -> Drained {
         let mut drained = Drained::default();
         self.expire(config, now, &mut drained);
-        let everything_back = self.in_flight.values().all(|n| *n == 0);
-        if config.idempotence && (self.identity.is_none() || self.identity_spent) {
-            if self.identity_spent && everything_back {
-                self.identity_spent = false;
-                self.forget_sequences();
-            }
-            return drained;
-        }
+        let identity = self.identity;
         let mut requests: HashMap<i32, (usize, Vec<Outgoing>)> = HashMap::new();
         let hurry = self.closing || self.starving > 0;
         for (name, topic) in &mut self.topics {
@@ -180,7 +179,7 @@ impl State {
             let first = random::below(count);
             for index in (0..count).map(|i| (i + first) % count) {
                 let p = &mut topic.partitions[index];
-                let ready = match p.ready(config, now, self.flush_upto, hurry) {
+                let ready = match p.ready(config, now, self.flush_upto, hurry, identity) {
                     Ready::Now(size) => size,
                     Ready::At(at) => {
                         drained.wake_at(at);
@@ -201,12 +200,12 @@ impl State {
                     continue;
                 }
                 *bytes += ready;
-                if let Some(mut batch) = p.take() {
-                    if let Some((producer_id, epoch)) = self.identity
+                let may_number = p.may_number(config, identity);
+                if let Some(mut batch) = p.take(may_number) {
+                    if let Some(identity) = identity
                         && batch.stamp.is_none()
                     {
-                        batch.stamp = Some(Stamp { producer_id, epoch, sequence: p.next_sequence });
-                        p.next_sequence = increment_sequence(p.next_sequence, batch.count());
+                        p.number(&mut batch, identity);
                     }
                     batch.attempts += 1;
                     p.in_flight += 1;
@@ -229,8 +228,11 @@ impl State {
             for (index, p) in topic.partitions.iter_mut().enumerate() {
                 let mut next: Option<Instant> = None;
                 for queue in [&mut p.again, &mut p.full] {
-                    while queue.front().is_some_and(|b| b.created + limit <= now) {
-                        gone.extend(queue.pop_front().map(|b| (name.clone(), index as i32, b)));
+                    while queue.front().is_some_and(|b| b.created + limit <= now)
+                        && let Some(batch) = queue.pop_front()
+                    {
+                        p.unresolved.remove(&batch.number);
+                        gone.push((name.clone(), index as i32, batch));
                     }
                     next = next.or(queue.front().map(|b| b.created + limit));
                 }
@@ -248,18 +250,9 @@ impl State {
                 batch.count(),
                 (now - batch.created).as_millis()
             );
-            self.identity_spent |= batch.stamp.is_some();
+            self.spend(batch.stamp);
             self.close(&batch);
             drained.expired.push((batch, partition, Err(Error::Timeout(why))));
-        }
-    }
-
-    /// A new epoch begins at sequence number 0 everywhere.
-    fn forget_sequences(&mut self) {
-        self.identity = None;
-        for p in self.topics.values_mut().flat_map(|t| &mut t.partitions) {
-            p.next_sequence = 0;
-            p.again.iter_mut().for_each(|b| b.stamp = None);
         }
     }
 
@@ -269,11 +262,22 @@ impl State {
         for topic in self.topics.values_mut() {
             for (index, p) in topic.partitions.iter_mut().enumerate() {
                 let batches = p.again.drain(..).chain(p.full.drain(..)).chain(p.filling.take());
+                let from = all.len();
                 all.extend(batches.map(|b| (b, index as i32)));
+                for (batch, _) in &all[from..] {
+                    p.unresolved.remove(&batch.number);
+                }
             }
         }
         all.iter().for_each(|(batch, _)| self.close(batch));
         all.into_iter().map(|(batch, partition)| (batch, partition, Err(error.clone()))).collect()
+    }
+
+    /// These numbers are lost, and with them the order: what is numbered from now on needs another identity.
+    fn spend(&mut self, lost: Option<Stamp>) {
+        if lost.is_some_and(|stamp| self.identity == Some((stamp.producer_id, stamp.epoch))) {
+            self.identity = None;
+        }
     }
 
     fn close(&mut self, batch: &Batch) {
@@ -297,6 +301,7 @@ impl State {
         p.in_flight = p.in_flight.saturating_sub(1);
         let error = match result {
             Ok(written) => {
+                p.unresolved.remove(&batch.number);
                 self.close(&batch);
                 return Some((batch, partition, Ok(written)));
             }
@@ -308,22 +313,31 @@ impl State {
         );
         self.refresh_wanted |= error.is_retriable();
         let in_time = batch.created.elapsed() < config.delivery_timeout;
-        if (error.is_retriable() || out_of_sequence && config.idempotence)
-            && batch.attempts <= config.retries
-            && in_time
-        {
-            // Behind a batch that failed it is no surprise; otherwise the broker lost track of this producer.
-            self.identity_spent |= out_of_sequence && !p.recovering;
-            p.recovering = true;
+        // Behind another one it is no surprise, which may be on its way yet, or to another broker; otherwise the broker
+        // lost track of this producer, or we of a batch.
+        let surprising = out_of_sequence && p.unresolved.first() == Some(&batch.number);
+        let again = match out_of_sequence {
+            true => config.idempotence && !(surprising && batch.doubtful),
+            false => error.is_retriable(),
+        };
+        p.recovering |= batch.stamp.is_some() || again;
+        if again && batch.attempts <= config.retries && in_time {
+            batch.doubtful |= !out_of_sequence;
             let pause = config.client.retry_backoff.saturating_mul(1 << (batch.attempts - 1).min(10));
             batch.not_before = Some(Instant::now() + pause.min(config.client.retry_backoff_max));
+            let lost = surprising.then_some(batch.stamp).flatten();
+            if lost.is_some() {
+                // It is certainly nowhere, and gets other numbers.
+                p.unresolved.remove(&batch.number);
+                batch.stamp = None;
+            }
             let at = p.again.partition_point(|b| b.number < batch.number);
             p.again.insert(at, batch);
+            self.spend(lost);
             return None;
         }
-        // The numbers of this batch are lost, and with them the order: what follows needs a new epoch.
-        self.identity_spent |= batch.stamp.is_some();
-        p.recovering |= batch.stamp.is_some();
+        p.unresolved.remove(&batch.number);
+        self.spend(batch.stamp);
         self.close(&batch);
         Some((batch, partition, Err(error)))
     }
@@ -337,16 +351,49 @@ enum Ready {
 }
 
 impl Partition {
-    fn ready(&mut self, config: &ProducerConfig, now: Instant, flush_upto: u64, hurry: bool) -> Ready {
+    /// Whether a batch may get numbers under this identity now.
+    fn may_number(&self, config: &ProducerConfig, identity: Option<Identity>) -> bool {
+        !config.idempotence
+            || identity.is_some_and(|identity| self.identity == Some(identity) || self.unresolved.is_empty())
+    }
+
+    /// Gives a batch the next sequence number.
+    fn number(&mut self, batch: &mut Batch, identity: Identity) {
+        if self.identity != Some(identity) {
+            (self.identity, self.next_sequence) = (Some(identity), 0);
+        }
+        let (producer_id, epoch) = identity;
+        batch.stamp = Some(Stamp { producer_id, epoch, sequence: self.next_sequence });
+        self.next_sequence = increment_sequence(self.next_sequence, batch.count());
+        self.unresolved.insert(batch.number);
+    }
+
+    /// The batch to be sent again first: one that has numbers, where none may be given out.
+    fn first_again(&self, may_number: bool) -> Option<usize> {
+        self.again.iter().position(|batch| may_number || batch.stamp.is_some())
+    }
+
+    fn ready(
+        &mut self,
+        config: &ProducerConfig,
+        now: Instant,
+        flush_upto: u64,
+        hurry: bool,
+        identity: Option<Identity>,
+    ) -> Ready {
         if self.recovering && self.in_flight > 0 {
             return Ready::No;
         }
         self.recovering = false;
-        if let Some(batch) = self.again.front() {
+        let may_number = self.may_number(config, identity);
+        if let Some(batch) = self.first_again(may_number).map(|at| &self.again[at]) {
             return match batch.not_before {
                 Some(at) if at > now => Ready::At(at),
                 _ => Ready::Now(batch.size()),
             };
+        }
+        if !may_number {
+            return Ready::No;
         }
         if let Some(batch) = self.full.front() {
             return Ready::Now(batch.size());
@@ -358,7 +405,125 @@ impl Partition {
         }
     }
 
-    fn take(&mut self) -> Option<Batch> {
-        self.again.pop_front().or_else(|| self.full.pop_front()).or_else(|| self.filling.take())
+    fn take(&mut self, may_number: bool) -> Option<Batch> {
+        if let Some(at) = self.first_again(may_number) {
+            return self.again.remove(at);
+        }
+        self.full.pop_front().or_else(|| self.filling.take())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Properties;
+
+    const WRITTEN: Written = Written { base_offset: Some(0), log_append_time: None };
+
+    /// A producer of one topic with so many partitions, and what goes out next.
+    struct Desk {
+        config: ProducerConfig,
+        state: State,
+    }
+
+    impl Desk {
+        fn new(partitions: usize) -> Desk {
+            let settings = [("bootstrap.servers", "localhost:9092"), ("linger.ms", "0"), ("retry.backoff.ms", "0")];
+            let properties: Properties = settings.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            let mut state = State { identity: Some((7, 0)), ..State::default() };
+            let partitions = (0..partitions).map(|_| Partition { leader: Some(1), ..Partition::default() }).collect();
+            let topic = Topic {
+                id: Uuid::ZERO,
+                partitions,
+                available: Vec::new(),
+                sticky: Sticky::default(),
+                updated: Instant::now(),
+            };
+            state.topics.insert("t".to_owned(), topic);
+            Desk { config: ProducerConfig::new(&properties).unwrap(), state }
+        }
+
+        fn append(&mut self, partition: i32) {
+            let record = super::super::ProducerRecord { topic: "t", value: Some(b"v"), ..Default::default() };
+            self.state.append(&self.config, partition, 100, &record, 0, super::super::Told::Nobody);
+        }
+
+        fn drain(&mut self) -> Vec<Outgoing> {
+            let drained = self.state.drain(&self.config, Instant::now());
+            let mut all: Vec<Outgoing> = drained.requests.into_iter().flat_map(|(_, request)| request).collect();
+            all.sort_by_key(|o| o.partition);
+            self.state.in_flight.clear();
+            all
+        }
+
+        fn send(&mut self, partition: i32) -> Outgoing {
+            self.append(partition);
+            self.drain().pop().unwrap()
+        }
+
+        fn back(&mut self, sent: Outgoing, result: Result<Written, Error>) -> Option<Finished> {
+            self.state.came_back(&self.config, sent, result)
+        }
+    }
+
+    fn numbers(sent: &Outgoing) -> (i64, i32) {
+        let stamp = sent.batch.stamp.unwrap();
+        (stamp.producer_id, stamp.sequence)
+    }
+
+    fn out_of_order() -> Result<Written, Error> {
+        Err(Error::code(ErrorCode::OutOfOrderSequenceNumber))
+    }
+
+    fn disconnected() -> Result<Written, Error> {
+        Err(Error::Disconnected("gone".into()))
+    }
+
+    #[test]
+    fn a_gap_behind_a_batch_that_is_on_its_way_to_another_broker_costs_no_identity() {
+        let mut desk = Desk::new(1);
+        let first = desk.send(0);
+        let second = desk.send(0);
+        assert!(desk.back(second, out_of_order()).is_none());
+        assert_eq!(desk.state.identity, Some((7, 0)), "the first one is not back yet");
+        assert!(desk.drain().is_empty());
+        assert!(desk.back(first, disconnected()).is_none());
+        let again: Vec<_> = desk.drain().iter().map(numbers).collect();
+        assert_eq!(again, [(7, 0)]);
+        let again: Vec<_> = desk.drain().iter().map(numbers).collect();
+        assert_eq!(again, [(7, 1)]);
+    }
+
+    #[test]
+    fn what_may_have_been_written_keeps_its_numbers_when_the_identity_is_lost_elsewhere() {
+        let mut desk = Desk::new(2);
+        let (mine, other) = (desk.send(0), desk.send(1));
+        assert!(desk.back(mine, disconnected()).is_none());
+        // The other partition's broker lost track of the producer. That batch is certainly not written.
+        assert!(desk.back(other, out_of_order()).is_none());
+        assert_eq!(desk.state.identity, None);
+        let again = desk.drain();
+        assert_eq!(again.iter().map(|o| (o.partition, numbers(o))).collect::<Vec<_>>(), [(0, (7, 0))]);
+        desk.state.identity = Some((8, 0));
+        desk.append(0);
+        let renumbered = desk.drain();
+        assert_eq!(renumbered.iter().map(|o| (o.partition, numbers(o))).collect::<Vec<_>>(), [(1, (8, 0))]);
+        for sent in again {
+            assert!(desk.back(sent, Ok(WRITTEN)).is_some());
+        }
+        assert_eq!(desk.drain().iter().map(numbers).collect::<Vec<_>>(), [(8, 0)], "then the new one takes over");
+    }
+
+    #[test]
+    fn a_batch_that_may_have_been_written_and_is_out_of_order_fails() {
+        let mut desk = Desk::new(1);
+        let sent = desk.send(0);
+        assert!(desk.back(sent, disconnected()).is_none());
+        let again = desk.drain().pop().unwrap();
+        let (_, _, result) = desk.back(again, out_of_order()).unwrap();
+        assert_eq!(result.unwrap_err().error_code(), Some(ErrorCode::OutOfOrderSequenceNumber));
+        assert_eq!(desk.state.identity, None);
+        desk.state.identity = Some((8, 0));
+        assert_eq!(numbers(&desk.send(0)), (8, 0));
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Batch {
     /// Not before this moment again.
     pub not_before: Option<Instant>,
     pub stamp: Option<Stamp>,
+    /// It may have been written: an attempt ended in another way than with a refusal of its numbers.
+    pub doubtful: bool,
     /// Bytes taken from the producer's memory.
     pub reserved: usize,
     builder: Option<BatchBuilder>,
@@ -52,6 +54,7 @@ impl Batch {
             attempts: 0,
             not_before: None,
             stamp: None,
+            doubtful: false,
             reserved: 0,
             builder: Some(builder),
             bytes: Vec::new(),
