@@ -76,6 +76,9 @@ fn a_connectors_life() {
         message(alter(json!({"position": "x"}))),
         (500, "The value for the 'position' key in the offset is expected to be a Long value".into())
     );
+    assert_eq!(worker.ask("PATCH", "/connectors/src/offsets", Some(r#"{"offsets":5}"#)).0, 500);
+    assert_eq!(worker.ask("PATCH", "/connectors/src/offsets", Some(r#"{"offsets":null}"#)).0, 400);
+    assert_eq!(worker.ask("PATCH", "/connectors/src/offsets", Some(r#"{"offsets":[]}"#)).0, 400);
     assert_eq!(worker.get("/connectors/src/offsets")["offsets"][0]["offset"]["position"], 4);
     assert_eq!(
         message(worker.ask("DELETE", "/connectors/src/offsets", None)),

@@ -390,10 +390,15 @@ async fn put_tasks(herder: &Arc<Herder>, asked: &Asked, name: &str) -> Answer<Re
 fn changes(request: &Json) -> Answer<Vec<crate::herder::Change>> {
     only(request, &["offsets"])?;
     let wanted = || Refusal::bad_request("Partitions / offsets need to be provided for an alter offsets request");
-    let Some(Json::Array(offsets)) = request.get("offsets") else { return Err(wanted()) };
-    if offsets.is_empty() {
-        return Err(wanted());
-    }
+    let offsets = match request.get("offsets") {
+        None | Some(Json::Null) => return Err(wanted()),
+        Some(Json::Array(offsets)) if offsets.is_empty() => return Err(wanted()),
+        Some(Json::Array(offsets)) => offsets,
+        Some(other) => {
+            let why = format!("Cannot deserialize the offsets from {}: an array is wanted", short(other));
+            return Err(Refusal::Status(500, why));
+        }
+    };
     let change = |entry: &Json| {
         only(entry, &["partition", "offset"])?;
         let partition = entry.get("partition").filter(|p| !p.is_null());
