@@ -5,6 +5,7 @@ use crate::config::BrokerConfig;
 use crate::failed_dirs;
 use crate::node::Node;
 use crate::quorum::peers::is_deserted;
+use broker::Kept;
 use metadata::controller::{BrokerHeartbeat, BrokerRegistration, Command, HeartbeatReply, Refusal, Reply};
 use metadata::image::{Broker, ControllerRegistration, Endpoint, SupportedFeature, features};
 use std::sync::Arc;
@@ -30,14 +31,13 @@ pub struct Registration {
     /// Chosen anew by each process.
     pub incarnation_id: Uuid,
     pub log_dirs: Vec<Uuid>,
-    /// See [`BrokerRegistration::previous_broker_epoch`].
-    pub previous_broker_epoch: i64,
+    pub kept: Kept,
 }
 
 impl Registration {
     /// `incarnation_id`: of this process, where it has registered already.
-    pub fn new(incarnation_id: Option<Uuid>, log_dirs: Vec<Uuid>, previous_broker_epoch: i64) -> Registration {
-        Registration { incarnation_id: incarnation_id.unwrap_or_else(chance::uuid), log_dirs, previous_broker_epoch }
+    pub fn new(incarnation_id: Option<Uuid>, log_dirs: Vec<Uuid>, kept: Kept) -> Registration {
+        Registration { incarnation_id: incarnation_id.unwrap_or_else(chance::uuid), log_dirs, kept }
     }
 }
 
@@ -162,7 +162,7 @@ async fn ask_to_register(node: &Node, registration: &Registration) -> Result<i64
         &node.cluster_id,
         registration.incarnation_id,
         registration.log_dirs.clone(),
-        registration.previous_broker_epoch,
+        registration.kept.previous_epoch(&node.image(), node.node_id, &registration.log_dirs),
     );
     match node.controller.submit(Command::RegisterBroker(request)).await {
         Ok(Reply::RegisterBroker(result)) => result,
@@ -226,7 +226,7 @@ pub async fn live(node: &Arc<Node>, registration: &Registration) {
 /// The controller does not know this registration (somebody took it away): makes another.
 async fn again(node: &Arc<Node>, registration: &Registration) -> Result<(), Refusal> {
     warn!("the controller does not know this broker's registration any more: registering again");
-    register(node, &Registration { previous_broker_epoch: -1, ..registration.clone() }).await?;
+    register(node, &Registration { kept: Kept::Unknown, ..registration.clone() }).await?;
     unfence(node).await
 }
 

@@ -25,6 +25,7 @@ use crate::registration::{self, Registration};
 use crate::remote_controller::RemoteController;
 use crate::replicas::Replicas;
 use crate::{logging, takeover};
+use broker::Kept;
 use metadata::controller::{METADATA_TOPIC, NodeSettings, default_bootstrap_records};
 use metadata::image::Image;
 use metadata::quorum::{
@@ -166,8 +167,14 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     let mut voting = tokio::task::JoinSet::new();
     accept(&node, &bound, true, &controllers, &mut voting)?;
     let mut accepting = tokio::task::JoinSet::new();
-    let registration = Registration::new(incarnation_id, log_dir_ids, clean_epoch.unwrap_or(-1));
-    let served = serve(&node, &dirs, logs, &mut state, registration, shutdown, &boot_id).await;
+    // A kill loses nothing that was written, as long as the machine went on.
+    let kept = match (shutdown, clean_epoch) {
+        (Shutdown::Clean, Some(epoch)) => Kept::Until(epoch),
+        (Shutdown::Killed, _) => Kept::All,
+        _ => Kept::Unknown,
+    };
+    let registration = Registration::new(incarnation_id, log_dir_ids, kept);
+    let served = serve(&node, &dirs, logs, &mut state, registration, &boot_id).await;
     let housekeeping = match served {
         Ok(Some(housekeeping)) => {
             accept(&node, &bound, false, &registry, &mut accepting)?;
@@ -223,14 +230,12 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
 }
 
 /// Takes up the cluster's state and, as a broker, registers; then the node serves. `None` when it is to stop before that.
-#[allow(clippy::too_many_arguments)] // what the start has found out
 async fn serve(
     node: &Arc<Node>,
     dirs: &Arc<LogDirs>,
     logs: Option<Logs>,
     state: &mut oneshot::Receiver<Arc<Image>>,
     registration: Registration,
-    shutdown: Shutdown,
     boot_id: &str,
 ) -> Result<Option<std::thread::JoinHandle<()>>, Failure> {
     let roles = node.config.roles;
@@ -253,14 +258,6 @@ async fn serve(
             tokio::task::spawn_blocking(move || open_logs(&dirs, &node.config, &image, now_ms)).await??
         }
     };
-    // The epoch under which everything acknowledged is known to be here still (KIP-966). A kill loses nothing that was
-    // written, as long as the machine went on.
-    let previous_broker_epoch = match shutdown {
-        Shutdown::Clean => registration.previous_broker_epoch,
-        Shutdown::Killed => image.cluster.broker(node.node_id).map_or(-1, |b| b.epoch),
-        Shutdown::PowerCut => -1,
-    };
-    let registration = Registration { previous_broker_epoch, ..registration };
     if roles.controller {
         spawn_controller_registration(node, registration.incarnation_id);
     }

@@ -7,6 +7,7 @@ use crate::quorum::Asked;
 use crate::replicas::Following;
 use crate::world::{CLUSTER, Happening, To, World};
 use ::broker::{Command as Order, reconcile, reconcile_all};
+use broker::Kept;
 use metadata::controller::{AlterPartition, BrokerHeartbeat, BrokerRegistration, Command, Reply};
 use metadata::image::features::SUPPORTED;
 use metadata::image::{Delta, Endpoint, Image, LeaderRecoveryState, SupportedFeature, Topic, TopicIdPartition};
@@ -34,10 +35,10 @@ impl World {
     pub fn caught_up(&mut self, to: To) {
         let Some(process) = self.process(to) else { return };
         process.phase = Phase::Registering;
-        process.previous_broker_epoch = match process.dir.shutdown() {
-            Shutdown::Clean => process.dir.clean_shutdown_broker_epoch().unwrap_or(-1),
-            Shutdown::Killed => process.metadata.image().cluster.broker(to.id).map_or(-1, |broker| broker.epoch),
-            Shutdown::PowerCut => -1,
+        process.kept = match process.dir.shutdown() {
+            Shutdown::Clean => process.dir.clean_shutdown_broker_epoch().map_or(Kept::Unknown, Kept::Until),
+            Shutdown::Killed => Kept::All,
+            Shutdown::PowerCut => Kept::Unknown,
         };
         // What lost records is recovered before anybody is told that the loss is known.
         let image = process.metadata.image().clone();
@@ -70,7 +71,7 @@ impl World {
             rack: None,
             is_migrating_zk_broker: false,
             log_dirs: vec![directory(to.id)],
-            previous_broker_epoch: process.previous_broker_epoch,
+            previous_broker_epoch: process.kept.previous_epoch(process.metadata.image(), to.id, &[directory(to.id)]),
         };
         self.ask_controller(to, Asked::Registration, Command::RegisterBroker(registration));
     }
@@ -87,7 +88,7 @@ impl World {
                 Ok(Reply::Heartbeat(Ok(answer))) if answer.should_shut_down => self.stop_in_order(to),
                 Ok(Reply::Heartbeat(Err(refusal))) if refusal.code == ErrorCode::StaleBrokerEpoch => {
                     let Some(process) = self.process(to) else { return };
-                    process.previous_broker_epoch = -1;
+                    process.kept = Kept::Unknown;
                     self.register(to);
                 }
                 _ => {}

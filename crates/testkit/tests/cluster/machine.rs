@@ -6,6 +6,7 @@ use crate::plan::{OFFSETS_TOPIC, Plan};
 use crate::quorum::{Asked, Parked, Publication, Waiter};
 use crate::replicas::{Following, Waiting};
 use crate::world::{CLUSTER, Event, Happening, To, World};
+use broker::Kept;
 use metadata::controller::{METADATA_TOPIC, NodeSettings, default_bootstrap_records};
 use metadata::image::{Image, TopicIdPartition};
 use metadata::quorum::{Format, MetadataNode, MetadataOptions, Present, Timeouts, Voter, VoterSet, format};
@@ -69,7 +70,7 @@ pub struct Process {
     /// The state that this node acts on.
     pub image: Arc<Image>,
     pub broker_epoch: i64,
-    pub previous_broker_epoch: i64,
+    pub kept: Kept,
     pub wants_shut_down: bool,
     pub asked: BTreeMap<u64, Asked>,
     pub waiters: Vec<Waiter>,
@@ -189,7 +190,7 @@ impl World {
             is_publishing: false,
             image: Arc::default(),
             broker_epoch: -1,
-            previous_broker_epoch: -1,
+            kept: Kept::Unknown,
             wants_shut_down: false,
             asked: BTreeMap::new(),
             waiters: Vec::new(),
