@@ -67,6 +67,16 @@ fn nothing_promised_is_broken_and_the_cluster_heals() {
     assert!(runs < 10 || acknowledged > 100 * runs && consumed > 100 * runs && cuts > 0, "a run of nothing");
 }
 
+/// Seeds that found something in the product once.
+#[test]
+fn what_was_mended_stays_so() {
+    for seed in [2448, 14548] {
+        if let Err(why) = World::run(Plan::of(seed), false) {
+            panic!("seed {seed}: {why}");
+        }
+    }
+}
+
 #[test]
 fn a_seed_runs_the_same_way_each_time() {
     for seed in 0..3 {
