@@ -214,7 +214,9 @@ fn what_a_power_cut_left_without_a_name_is_put_aside_before_anybody_forgets_the_
     for (topic, id) in [("named", Some(Uuid([1; 16]))), ("nameless", None), ("kept", None)] {
         let path = dir.partition_path(topic, 0);
         disk.create_dir(&path).unwrap();
-        id.map(|id| storage::partition_dir::write_metadata(&disk, &path, id).unwrap());
+        if let Some(id) = id {
+            storage::partition_dir::write_metadata(&disk, &path, id).unwrap();
+        }
     }
     let aside = dir.put_aside_nameless("kept").unwrap();
     assert_eq!(aside, [Path::new(DIR).join(format!("nameless-0.{}-stray", "0".repeat(32)))]);

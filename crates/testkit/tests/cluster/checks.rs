@@ -149,10 +149,14 @@ impl Checks {
         self.seen.remove(&(id, key));
     }
 
-    pub fn truncated(&mut self, id: i32, key: TopicIdPartition, end: i64) {
+    /// `is_whole`: nothing but what was never committed was cut.
+    pub fn truncated(&mut self, id: i32, key: TopicIdPartition, end: i64, is_whole: bool) {
         self.truncations += 1;
         let seen = self.seen.entry((id, key)).or_default();
         seen.compared = seen.compared.min(end);
+        if !is_whole {
+            seen.high_watermark = seen.high_watermark.min(end);
+        }
         self.changed.insert(key);
     }
 

@@ -276,7 +276,7 @@ impl World {
                 if below_high_watermark && is_whole {
                     self.checks.lost(format!("{} cut its log of {key:?} at {end}, below its high watermark", to.id));
                 }
-                self.checks.truncated(to.id, key, end);
+                self.checks.truncated(to.id, key, end, is_whole);
                 if let Some(Err(fault)) = self.process(to).map(|process| process.write_checkpoints()) {
                     return self.node_fails(to, &fault);
                 }
