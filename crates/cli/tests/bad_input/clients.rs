@@ -160,6 +160,10 @@ fn a_fetch_that_waits_while_the_broker_stops_is_told_of_no_leader_that_is_not_th
     (waiting.max_wait_ms, waiting.min_bytes) = (i32::MAX, i32::MAX);
     let mut topics = waiting.topics.to_vec();
     (topics[0].topic, topics[0].topic_id) = (Default::default(), topic_id);
+    // As librdkafka does: without it whoever does not lead any more serves as a follower (KIP-392).
+    let mut partitions = topics[0].partitions.to_vec();
+    partitions[0].current_leader_epoch = 0;
+    topics[0].partitions = partitions.into();
     waiting.topics = topics.into();
 
     // Both arrive together, so once the first is answered the broker has the second.
@@ -173,7 +177,7 @@ fn a_fetch_that_waits_while_the_broker_stops_is_told_of_no_leader_that_is_not_th
     let response = FetchResponse::decode(&mut Decoder::new(&frame[body..]), 17).unwrap();
     let topic = response.responses.first().unwrap();
     let partition = topic.partitions.first().unwrap();
-    assert_eq!(name_of(partition.error_code), "NOT_LEADER_OR_FOLLOWER");
+    assert_eq!(name_of(partition.error_code), "FENCED_LEADER_EPOCH");
     assert_eq!(partition.current_leader, Default::default(), "a leader was named");
     assert!(response.node_endpoints.is_empty(), "and where it is");
     broker.has_stopped();
