@@ -211,7 +211,10 @@ impl World {
                 let client = member.and_then(|pick| self.client(pick));
                 let group = group_name(client.as_ref().map_or(group, |client| client.group));
                 let mut commit = simple_commit(&group, &format!("t{topic}"), i32::from(topic), offset);
-                let stale = stale && client.as_ref().is_some_and(|client| client.generation > 0);
+                // A restart may have forgotten a generation that nobody was given an assignment in.
+                let stored = self.bench.shard.store().group(&group).and_then(|group| group.metadata.as_ref());
+                let known = stored.map(|metadata| metadata.generation);
+                let stale = stale && client.as_ref().is_some_and(|c| c.generation > 0 && known >= Some(c.generation));
                 if let Some(client) = client {
                     commit.generation = client.generation - i32::from(stale);
                     commit.member_id = client.member_id;

@@ -3,10 +3,9 @@
 
 mod common;
 
-use common::{Decider, heartbeat, refusal, topic};
+use common::{Decider, refusal, topic};
 use metadata::controller::{
-    AlterPartition, BrokerHeartbeat, Command, ElectionType, NewTopic, ReassignPartition, Refusal, Reply,
-    partition_reassignments,
+    AlterPartition, Command, ElectionType, NewTopic, ReassignPartition, Refusal, Reply, partition_reassignments,
 };
 use metadata::image::{LeaderRecoveryState, Partition, TopicIdPartition};
 use wire::ErrorCode;
@@ -166,11 +165,6 @@ fn an_election_takes_no_leader_away() {
     let mut cluster = cluster(&[2, 1]);
     let epoch = |cluster: &Decider, id| cluster.image().cluster.broker(id).unwrap().epoch;
     cluster.ask(Command::BrokerGone { broker_id: 2, broker_epoch: epoch(&cluster, 2) });
-    // Broker 1 was about to end, was taken for dead, and serves after all.
-    let alive = heartbeat(1, epoch(&cluster, 1));
-    cluster.beat(BrokerHeartbeat { want_shut_down: true, ..alive.clone() }).unwrap();
-    cluster.ask(Command::BrokerGone { broker_id: 1, broker_epoch: alive.broker_epoch });
-    cluster.beat(alive).unwrap();
     let before = cluster.partition("t", 0);
     assert_eq!(before.leader, 1);
     let elect = Command::ElectLeaders { election: ElectionType::Preferred, partitions: None };

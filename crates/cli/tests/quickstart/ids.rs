@@ -42,6 +42,8 @@ fn brokers_without_ids_are_given_different_ones_and_keep_them() {
     home.kill_broker("a.properties");
     home.write_config("d.properties", -1, ports[3], "logs-d");
     home.start_broker("d.properties", ports[3]);
+    // A port is open before an id is written down.
+    wait("it has an id", || id_of(&home, "logs-d").is_some());
     assert_eq!(id_of(&home, "logs-d").unwrap(), "1004");
     home.start_broker("a.properties", ports[0]);
     assert_eq!(id_of(&home, "logs-a.properties").unwrap(), given[0]);
