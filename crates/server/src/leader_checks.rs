@@ -13,7 +13,8 @@ use crate::joining;
 use crate::node::Node;
 use crate::quorum::convert::Address;
 use crate::quorum::peers::{connect, is_deserted};
-use client::{Connection, Error};
+use client::{ClientConfig, Connection, Error};
+use metadata::image::Broker;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,9 +84,7 @@ pub async fn absent(node: &Arc<Node>, leaders: BTreeSet<i32>) -> BTreeSet<i32> {
 async fn is_absent(node: &Node, leader: i32) -> bool {
     let image = node.image();
     let Some(broker) = image.cluster.broker(leader).filter(|broker| !broker.fenced) else { return false };
-    let listener = &node.config.inter_broker_listener;
-    let Some(endpoint) = broker.endpoint(listener).or(broker.endpoints.first()) else { return false };
-    let (found, since) = node.leader_checks.of(leader).look(node, &(endpoint.host.clone(), endpoint.port)).await;
+    let Some((found, since)) = look_for(node, broker).await else { return false };
     if found == Found::There || since.elapsed() > node.config.broker_session_timeout {
         return false;
     }
@@ -100,9 +99,21 @@ async fn is_absent(node: &Node, leader: i32) -> bool {
     serves(node)
 }
 
+/// Whether the process of this broker has ended, for certain.
+pub async fn has_ended(node: &Node, broker: &Broker) -> bool {
+    look_for(node, broker).await.is_some_and(|(found, _)| found == Found::Ended)
+}
+
+/// `None` where the broker has no address.
+async fn look_for(node: &Node, broker: &Broker) -> Option<(Found, Instant)> {
+    let endpoint = broker.endpoint(&node.config.inter_broker_listener).or(broker.endpoints.first())?;
+    let config = joining::client_config(&node.config);
+    Some(node.leader_checks.of(broker.id).look(&config, &(endpoint.host.clone(), endpoint.port)).await)
+}
+
 impl Sight {
     /// What a look finds that begins now or later, and since when it is so.
-    async fn look(&self, node: &Node, address: &Address) -> (Found, Instant) {
+    async fn look(&self, config: &ClientConfig, address: &Address) -> (Found, Instant) {
         let before = self.begun.load(Ordering::Acquire);
         let mut last = self.last.lock().await;
         let found = match last.found {
@@ -110,7 +121,7 @@ impl Sight {
             _ => {
                 last.number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
                 let patience = if last.absent.is_some() { SILENCE_AGAIN } else { SILENCE };
-                let found = timeout(patience, last.sign_of_life(node, address)).await.unwrap_or(Found::Silent);
+                let found = timeout(patience, last.sign_of_life(config, address)).await.unwrap_or(Found::Silent);
                 if found == Found::Silent {
                     last.connection = None;
                 }
@@ -129,11 +140,11 @@ impl Sight {
 
 impl Look {
     /// Asks for the simplest answer there is, until somebody gives it or nobody listens.
-    async fn sign_of_life(&mut self, node: &Node, address: &Address) -> Found {
+    async fn sign_of_life(&mut self, config: &ClientConfig, address: &Address) -> Found {
         loop {
             let connection = match &self.connection {
                 Some((to, connection)) if to == address && connection.is_open() => connection.clone(),
-                _ => match connect(&joining::client_config(&node.config), address).await {
+                _ => match connect(config, address).await {
                     Ok(connection) => {
                         // To open it took an answer.
                         self.connection = Some((address.clone(), connection));
@@ -152,5 +163,34 @@ impl Look {
                 _ => return Found::There,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::Role;
+    use tokio::net::TcpListener;
+
+    /// Connections that are taken prove nothing: the process that listens may be ending.
+    #[tokio::test]
+    async fn a_process_that_ends_is_told_from_one_that_issilent() {
+        let config = ClientConfig::bare(Role::Admin, "test");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());
+        let ending = tokio::spawn(async move {
+            for _ in 0..3 {
+                drop(listener.accept().await.unwrap());
+            }
+        });
+        assert_eq!(Sight::default().look(&config, &address).await.0, Found::Ended);
+        ending.await.unwrap();
+
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ("127.0.0.1".to_owned(), silent.local_addr().unwrap().port());
+        let sight = Sight::default();
+        let (found, since) = sight.look(&config, &address).await;
+        assert_eq!(found, Found::Silent);
+        assert_eq!(sight.look(&config, &address).await, (Found::Silent, since), "since the first time");
     }
 }

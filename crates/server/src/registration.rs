@@ -3,8 +3,8 @@
 use crate::chance;
 use crate::config::BrokerConfig;
 use crate::failed_dirs;
+use crate::leader_checks;
 use crate::node::Node;
-use crate::quorum::peers::is_deserted;
 use broker::Kept;
 use metadata::controller::{BrokerHeartbeat, BrokerRegistration, Command, HeartbeatReply, Refusal, Reply};
 use metadata::image::{Broker, ControllerRegistration, Endpoint, SupportedFeature, features};
@@ -264,8 +264,7 @@ pub async fn look_for_the_dead(node: &Arc<Node>) {
 }
 
 async fn fence_if_dead(node: &Node, broker: &Broker) {
-    let Some(endpoint) = broker.endpoints.first() else { return };
-    if !node.controller.is_here() || node.is_stopping() || !is_deserted(&(endpoint.host.clone(), endpoint.port)).await {
+    if !node.controller.is_here() || node.is_stopping() || !leader_checks::has_ended(node, broker).await {
         return;
     }
     info!(broker = broker.id, "the broker's process has ended");
