@@ -2,7 +2,6 @@
 
 use crate::nodes::{Cluster, said, wait};
 use client::{ClientConfig, Connection, Role};
-use rustix::process::{Signal, kill_process};
 use wire::ErrorCode;
 use wire::messages::{
     DescribeClusterRequest, DescribeClusterResponse, MetadataRequest, MetadataResponse,
@@ -85,13 +84,13 @@ fn the_first_answer_after_a_kill_has_new_leaders_and_the_old_broker() {
 fn a_silent_leader_is_not_named_until_it_answers_again() {
     let cluster = Cluster::start();
     let (leader, other) = prepare(&cluster);
-    let frozen = cluster.nodes[leader - 1].pid();
+    let frozen = &cluster.nodes[leader - 1];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let connection = connect(&cluster.nodes[other - 1].address).await;
-        kill_process(frozen, Signal::STOP).unwrap();
+        frozen.freeze();
         let told = metadata(&connection).await;
-        kill_process(frozen, Signal::CONT).unwrap();
+        frozen.thaw();
         let unknown = (ErrorCode::LeaderNotAvailable.code(), -1);
         assert!(told.leaders.iter().all(|(_, id)| *id != leader as i32), "{told:?}");
         assert!(told.leaders.iter().filter(|told| **told == unknown).count() >= 2, "{told:?}");

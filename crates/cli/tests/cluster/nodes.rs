@@ -92,6 +92,22 @@ impl Node {
         Pid::from_child(self.child.as_ref().unwrap())
     }
 
+    /// Stops the process where it is, and returns when none of its threads runs any more.
+    pub fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+        let threads = format!("/proc/{}/task", self.pid());
+        let is_stopped = |thread: std::io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+        };
+        wait("the threads stand still", || fs::read_dir(&threads).unwrap().all(is_stopped).then_some(()));
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
     /// Asks the process to end, and waits until it has.
     pub fn stop(&mut self) {
         kill_process(self.pid(), Signal::TERM).unwrap();
