@@ -5,6 +5,7 @@
 //! it where another broker was faster. A process that ends in between leaves an id that nobody has; brokers that are
 //! registered keep theirs, however long they are away.
 
+use crate::api::describe_cluster::{BROKERS, CONTROLLERS};
 use crate::chance;
 use crate::config::BrokerConfig;
 use crate::config::zoo::FIRST_NODE_ID;
@@ -23,9 +24,6 @@ use wire::{ErrorCode, Uuid};
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(100);
-/// What DescribeCluster is asked about (KIP-919).
-const BROKERS: i8 = 1;
-const CONTROLLERS: i8 = 2;
 
 /// An id that this broker has registered with, and as which incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! How a node that is not the whole quorum comes into the cluster: it learns the cluster's id, and waits for its state.
 
+use crate::api::describe_cluster::CONTROLLERS;
 use crate::config::BrokerConfig;
 use crate::node::Node;
 use crate::quorum::convert::Address;
@@ -25,8 +26,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Bytes of an answer that are looked at.
 const ANSWER_MAX: u64 = 4096;
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// DescribeCluster about the controllers (KIP-919).
-const CONTROLLERS: i8 = 2;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

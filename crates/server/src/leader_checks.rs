@@ -9,7 +9,6 @@
 //! was sent there would be stuck until its own timeout: nobody is named then, and the client asks again, until the controller
 //! has had the time to judge. A leader that it keeps is named again, silent or not.
 
-use crate::joining;
 use crate::node::Node;
 use crate::quorum::convert::Address;
 use crate::quorum::peers::{connect, is_deserted};
@@ -40,12 +39,20 @@ enum Found {
 }
 
 /// How each broker was found the last time.
-#[derive(Debug, Default)]
-pub struct LeaderChecks(Mutex<HashMap<i32, Arc<Sight>>>);
+#[derive(Debug)]
+pub struct LeaderChecks {
+    client: ClientConfig,
+    brokers: Mutex<HashMap<i32, Arc<Sight>>>,
+}
 
 impl LeaderChecks {
+    /// With how this node reaches others.
+    pub fn new(client: ClientConfig) -> LeaderChecks {
+        LeaderChecks { client, brokers: Mutex::default() }
+    }
+
     fn of(&self, broker: i32) -> Arc<Sight> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(broker).or_default().clone()
+        self.brokers.lock().unwrap_or_else(PoisonError::into_inner).entry(broker).or_default().clone()
     }
 }
 
@@ -59,8 +66,8 @@ struct Sight {
 
 #[derive(Debug, Default)]
 struct Look {
-    number: u64,
-    found: Option<Found>,
+    /// Which look it was, and what it found. A look that is given up has neither.
+    found: Option<(u64, Found)>,
     /// Since when it has not been there.
     absent: Option<Instant>,
     connection: Option<(Address, Connection)>,
@@ -107,8 +114,8 @@ pub async fn has_ended(node: &Node, broker: &Broker) -> bool {
 /// `None` where the broker has no address.
 async fn look_for(node: &Node, broker: &Broker) -> Option<(Found, Instant)> {
     let endpoint = broker.endpoint(&node.config.inter_broker_listener).or(broker.endpoints.first())?;
-    let config = joining::client_config(&node.config);
-    Some(node.leader_checks.of(broker.id).look(&config, &(endpoint.host.clone(), endpoint.port)).await)
+    let checks = &node.leader_checks;
+    Some(checks.of(broker.id).look(&checks.client, &(endpoint.host.clone(), endpoint.port)).await)
 }
 
 impl Sight {
@@ -117,15 +124,15 @@ impl Sight {
         let before = self.begun.load(Ordering::Acquire);
         let mut last = self.last.lock().await;
         let found = match last.found {
-            Some(found) if last.number > before => found,
+            Some((number, found)) if number > before => found,
             _ => {
-                last.number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+                let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
                 let patience = if last.absent.is_some() { SILENCE_AGAIN } else { SILENCE };
                 let found = timeout(patience, last.sign_of_life(config, address)).await.unwrap_or(Found::Silent);
                 if found == Found::Silent {
                     last.connection = None;
                 }
-                last.found = Some(found);
+                last.found = Some((number, found));
                 found
             }
         };
@@ -174,7 +181,7 @@ mod tests {
 
     /// Connections that are taken prove nothing: the process that listens may be ending.
     #[tokio::test]
-    async fn a_process_that_ends_is_told_from_one_that_issilent() {
+    async fn a_process_that_ends_is_told_from_one_that_is_silent() {
         let config = ClientConfig::bare(Role::Admin, "test");
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = ("127.0.0.1".to_owned(), listener.local_addr().unwrap().port());

@@ -10,6 +10,7 @@ use crate::fetch_sessions::FetchSessions;
 use crate::groups::Groups;
 use crate::housekeeping::Housekeeping;
 use crate::internal_topics;
+use crate::joining;
 use crate::leader_checks::LeaderChecks;
 use crate::log_dirs::OpenedLog;
 use crate::logging::loggers::Loggers;
@@ -131,7 +132,7 @@ impl Node {
                 config.listeners.iter().chain(&config.controller_listeners).map(|l| l.name.as_str().into()),
             ),
             metadata_log: LogOffsets::default(),
-            leader_checks: LeaderChecks::default(),
+            leader_checks: LeaderChecks::new(joining::client_config(&config)),
             departed: Departed::default(),
             somebody_leaves: Notify::new(),
             loggers,

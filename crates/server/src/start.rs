@@ -1,7 +1,7 @@
 //! How a node comes up and goes down.
 //!
 //! Up: bind, lock the log directories, read the metadata log, check that everything in it can be served, open the
-//! partitions' logs; only then is anything written. Register, unfence, accept. Down: stop accepting, hand over, drain,
+//! partitions' logs; only then is anything written. Register, unfence, accept. Down: hand over, stop accepting, drain,
 //! close the logs, leave the marks of a clean shutdown; each step has a deadline.
 
 use crate::broker_ids;

@@ -30,11 +30,12 @@ pub async fn handle(cx: &Cx<'_>, request: AlterPartitionRequest<'_>, reply: &mut
         }
     }
     let (broker_id, broker_epoch) = (request.broker_id, request.broker_epoch);
-    let altered = decide(cx, Command::AlterPartitions { broker_id, broker_epoch, partitions }, |decided| match decided {
-        Decided::AlterPartitions(result) => Some(result),
-        _ => None,
-    })
-    .await;
+    let altered =
+        decide(cx, Command::AlterPartitions { broker_id, broker_epoch, partitions }, |decided| match decided {
+            Decided::AlterPartitions(result) => Some(result),
+            _ => None,
+        })
+        .await;
     reply.send(&match altered {
         Ok(altered) => AlterPartitionResponse { topics: topics(&altered).into(), ..Default::default() },
         Err(refusal) => AlterPartitionResponse { error_code: refusal.code.code(), ..Default::default() },

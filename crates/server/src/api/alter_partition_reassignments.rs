@@ -27,10 +27,8 @@ pub async fn handle(
     }
     let may_change = request.allow_replication_factor_change;
     let done = in_time(request.timeout_ms, cx.node.controller.alter_partition_reassignments(wanted, may_change)).await;
-    let mut response = AlterPartitionReassignmentsResponse {
-        allow_replication_factor_change: may_change,
-        ..Default::default()
-    };
+    let mut response =
+        AlterPartitionReassignmentsResponse { allow_replication_factor_change: may_change, ..Default::default() };
     match done {
         Err(refusal) => {
             response.error_code = refusal.code.code();

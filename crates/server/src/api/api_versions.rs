@@ -15,7 +15,9 @@ use wire::messages::api_versions_response::{
 pub const VERSIONS: RangeInclusive<i16> = 0..=4;
 
 pub async fn handle(cx: &Cx<'_>, request: ApiVersionsRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
-    if cx.version() >= 3 && !(is_software(&request.client_software_name) && is_software(&request.client_software_version)) {
+    if cx.version() >= 3
+        && !(is_software(&request.client_software_name) && is_software(&request.client_software_version))
+    {
         return reply.send(&ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() });
     }
     if cx.version() >= 3 {
@@ -30,11 +32,7 @@ pub async fn handle(cx: &Cx<'_>, request: ApiVersionsRequest<'_>, reply: &mut Re
             .iter()
             // Before version 4 a minimum of 0 could not be said.
             .filter(|(_, min, _)| cx.version() >= 4 || *min > 0)
-            .map(|(name, min, max)| SupportedFeatureKey {
-                name: (*name).into(),
-                min_version: *min,
-                max_version: *max,
-            })
+            .map(|(name, min, max)| SupportedFeatureKey { name: (*name).into(), min_version: *min, max_version: *max })
             .collect(),
         finalized_features_epoch: image.offset,
         finalized_features: image

@@ -41,8 +41,10 @@ pub async fn handle(cx: &Cx<'_>, request: AssignReplicasToDirsRequest<'_>, reply
         }
         Err(refusal) => refusal.code.code(),
     };
-    let topic = |(topic_id, partitions): (Uuid, Vec<PartitionData>)| TopicData { topic_id, partitions: partitions.into() };
-    let directory = |(id, topics): (Uuid, BTreeMap<_, _>)| DirectoryData { id, topics: topics.into_iter().map(topic).collect() };
+    let topic =
+        |(topic_id, partitions): (Uuid, Vec<PartitionData>)| TopicData { topic_id, partitions: partitions.into() };
+    let directory =
+        |(id, topics): (Uuid, BTreeMap<_, _>)| DirectoryData { id, topics: topics.into_iter().map(topic).collect() };
     reply.send(&AssignReplicasToDirsResponse {
         error_code,
         directories: directories.into_iter().map(directory).collect(),

@@ -34,6 +34,8 @@ pub async fn handle(cx: &Cx<'_>, request: BrokerHeartbeatRequest<'_>, reply: &mu
                 ..Default::default()
             }
         }
-        Err(refusal) => BrokerHeartbeatResponse { error_code: refusal.code.code(), is_fenced: true, ..Default::default() },
+        Err(refusal) => {
+            BrokerHeartbeatResponse { error_code: refusal.code.code(), is_fenced: true, ..Default::default() }
+        }
     })
 }

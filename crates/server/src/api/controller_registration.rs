@@ -9,7 +9,11 @@ use wire::messages::{ControllerRegistrationRequest, ControllerRegistrationRespon
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=0;
 
-pub async fn handle(cx: &Cx<'_>, request: ControllerRegistrationRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
+pub async fn handle(
+    cx: &Cx<'_>,
+    request: ControllerRegistrationRequest<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Close> {
     let registration = ControllerRegistration {
         id: request.controller_id,
         incarnation_id: request.incarnation_id,

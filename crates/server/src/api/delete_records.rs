@@ -1,7 +1,7 @@
 //! DeleteRecords (21), versions 0–2: moves a partition's log start offset; -1 stands for the high watermark.
 
-use crate::internal_topics;
 use super::{Close, Cx, Reply};
+use crate::internal_topics;
 use std::ops::RangeInclusive;
 use wire::ErrorCode;
 use wire::messages::delete_records_request::DeleteRecordsRequest;

@@ -9,8 +9,9 @@ use wire::messages::describe_cluster_request::DescribeClusterRequest;
 use wire::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
-const BROKERS: i8 = 1;
-const CONTROLLERS: i8 = 2;
+/// What can be asked about (KIP-919).
+pub const BROKERS: i8 = 1;
+pub const CONTROLLERS: i8 = 2;
 
 pub async fn handle(cx: &Cx<'_>, request: DescribeClusterRequest, reply: &mut Reply<'_>) -> Result<(), Close> {
     let node = cx.node;

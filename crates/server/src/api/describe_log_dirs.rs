@@ -60,7 +60,10 @@ fn describe(dir: &Dir, cells: &[&Arc<Cell>]) -> DescribeLogDirsResult<'static> {
         log_dir,
         topics: topics
             .into_iter()
-            .map(|(name, partitions)| DescribeLogDirsTopic { name: name.to_owned().into(), partitions: partitions.into() })
+            .map(|(name, partitions)| DescribeLogDirsTopic {
+                name: name.to_owned().into(),
+                partitions: partitions.into(),
+            })
             .collect(),
         total_bytes,
         usable_bytes,

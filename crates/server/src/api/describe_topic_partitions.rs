@@ -3,8 +3,8 @@
 //! Topics come in the order of their names; a page ends after `response_partition_limit` partitions (at most
 //! `max.request.partition.size.limit`), and the cursor names the first partition of the next.
 
-use crate::internal_topics;
 use super::{Close, Cx, Reply, operations};
+use crate::internal_topics;
 use ::metadata::image::{Image, Partition};
 use std::ops::RangeInclusive;
 use std::sync::Arc;

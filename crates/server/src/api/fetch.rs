@@ -16,8 +16,8 @@ use crate::partitions::{Cell, Topic};
 use broker::ReplicaSelector;
 use replication::{Park, Partition, ReplicaFetch};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use storage::{AbortedTxn, Fault, ReadError};
 use wire::codec::{Array, Records};
@@ -87,7 +87,8 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
         max_bytes: request.max_bytes.clamp(0, node.config.fetch_max_bytes) as u32,
         committed: request.isolation_level == 1,
         replica: follower(&request, cx.version()),
-        rack: (cx.version() >= RACKS_FROM || replica_id(&request, cx.version()) == DEBUGGER).then_some(&request.rack_id),
+        rack: (cx.version() >= RACKS_FROM || replica_id(&request, cx.version()) == DEBUGGER)
+            .then_some(&request.rack_id),
     };
     if limits.replica.is_some() {
         reply.count_as(Slot::FETCH_FOLLOWER);
@@ -199,8 +200,7 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
     let selector = cx.node.config.replication.replica_selector;
     if let Some(rack) = limits.rack.filter(|_| may_follow && selector != ReplicaSelector::Leader) {
         let image = cx.node.image();
-        fetched.preferred =
-            selector.select(&image.cluster, &partition, rack, &cx.peer.listener, wanted.offset);
+        fetched.preferred = selector.select(&image.cluster, &partition, rack, &cx.peer.listener, wanted.offset);
         if fetched.preferred.is_some() {
             return fetched;
         }
@@ -353,7 +353,8 @@ fn partition_answer<'a>(wanted: &Wanted<'_>, fetched: Fetched, leader: Option<(i
 }
 
 fn node_endpoints(cx: &Cx<'_>) -> Array<'static, NodeEndpoint<'static>> {
-    super::endpoints(cx.node, &cx.peer.listener).into_iter()
+    super::endpoints(cx.node, &cx.peer.listener)
+        .into_iter()
         .map(|b| NodeEndpoint { node_id: b.id, host: b.host.into(), port: b.port, rack: b.rack.map(Into::into) })
         .collect()
 }

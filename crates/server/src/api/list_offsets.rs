@@ -135,7 +135,10 @@ fn named(partition: &Partition, timestamp: i64, ends: Ends) -> Result<Found, Err
 enum Ends {
     /// A follower: all of it.
     Replica,
-    Client { committed: bool, not_available: ErrorCode },
+    Client {
+        committed: bool,
+        not_available: ErrorCode,
+    },
 }
 
 impl Ends {

@@ -27,7 +27,9 @@ pub async fn handle(cx: &Cx<'_>, request: MetadataRequest<'_>, reply: &mut Reply
         let missing: Vec<String> = {
             let image = node.image();
             let asked = topics.iter().filter(|t| t.topic_id == Uuid::ZERO);
-            asked.filter_map(|t| t.name.as_deref().filter(|n| image.topics.by_name(n).is_none()).map(str::to_owned)).collect()
+            asked
+                .filter_map(|t| t.name.as_deref().filter(|n| image.topics.by_name(n).is_none()).map(str::to_owned))
+                .collect()
         };
         auto_create::topics(node, missing).await;
     }
@@ -56,7 +58,8 @@ pub async fn handle(cx: &Cx<'_>, request: MetadataRequest<'_>, reply: &mut Reply
         _ => image.topics.iter().map(|topic| asked.topic(topic)).collect(),
     };
     reply.send(&MetadataResponse {
-        brokers: listed(node, &cx.peer.listener).into_iter()
+        brokers: listed(node, &cx.peer.listener)
+            .into_iter()
             .map(|b| MetadataResponseBroker {
                 node_id: b.id,
                 host: b.host.into(),
@@ -160,7 +163,9 @@ impl<'i> Asked<'i> {
         let leader = self.image.cluster.broker(partition.leader).filter(|b| !b.fenced && !self.absent.contains(&b.id));
         let error = match leader {
             None => ErrorCode::LeaderNotAvailable,
-            Some(leader) if leader.endpoint(self.listener).is_none() && self.version >= 6 => ErrorCode::ListenerNotFound,
+            Some(leader) if leader.endpoint(self.listener).is_none() && self.version >= 6 => {
+                ErrorCode::ListenerNotFound
+            }
             Some(leader) if leader.endpoint(self.listener).is_none() => ErrorCode::LeaderNotAvailable,
             Some(_) => ErrorCode::None,
         };

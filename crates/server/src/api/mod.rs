@@ -4,6 +4,60 @@
 //! closes the connection, as in Kafka, because the client could not read any answer. A handler refuses with an error
 //! code in its response; [`Close`] is for what cannot be answered.
 
+pub mod allocate_producer_ids;
+pub mod alter_configs;
+pub mod alter_partition;
+pub mod alter_partition_reassignments;
+pub mod api_versions;
+pub mod assign_replicas_to_dirs;
+pub mod begin_quorum_epoch;
+pub mod broker_heartbeat;
+pub mod broker_registration;
+pub mod controller_registration;
+pub mod create_partitions;
+pub mod create_topics;
+pub mod delete_groups;
+pub mod delete_records;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_groups;
+pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_quorum;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
+pub mod end_quorum_epoch;
+pub mod envelope;
+pub mod fetch;
+pub mod fetch_snapshot;
+pub mod find_coordinator;
+pub mod forwarding;
+pub mod get_telemetry_subscriptions;
+pub mod heartbeat;
+pub mod incremental_alter_configs;
+pub mod init_producer_id;
+pub mod join_group;
+pub mod leave_group;
+pub mod list_config_resources;
+pub mod list_groups;
+pub mod list_offsets;
+pub mod list_partition_reassignments;
+pub mod metadata;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod produce;
+pub mod push_telemetry;
+pub mod sync_group;
+pub mod unregister_broker;
+pub mod update_features;
+pub mod update_raft_voter;
+pub mod vote;
+
+mod quorum_fetch;
+
 use crate::metrics::Slot;
 use crate::net::connection::Peer;
 use crate::node::Node;
@@ -131,11 +185,10 @@ pub fn frame_answer<'m, M: Message<'m>>(
     Ok(out.end_frame(frame)?)
 }
 
-/// Names the served APIs once: their modules, their place in ApiVersions, and their dispatch.
+/// Names the served APIs once: their place in ApiVersions, and their dispatch. The modules are declared where rustfmt sees
+/// them.
 macro_rules! apis {
     ($($key:ident => $module:ident,)*) => {
-        $(pub mod $module;)*
-
         /// Every API that a listener serves, with its versions, by key.
         pub fn served(by: Scope) -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
             let mut served = [(ApiKey::Produce, produce::VERSIONS), $((ApiKey::$key, $module::VERSIONS)),*];
@@ -152,9 +205,6 @@ macro_rules! apis {
     };
 }
 
-pub mod forwarding;
-pub mod produce;
-mod quorum_fetch;
 apis! {
     ApiVersions => api_versions,
     Fetch => fetch,

@@ -21,9 +21,7 @@ pub async fn handle(cx: &Cx<'_>, request: OffsetForLeaderEpochRequest<'_>, reply
                 Ok((leader_epoch, end_offset)) => {
                     EpochEndOffset { partition: p.partition, leader_epoch, end_offset, ..Default::default() }
                 }
-                Err(error) => {
-                    EpochEndOffset { partition: p.partition, error_code: error.code(), ..Default::default() }
-                }
+                Err(error) => EpochEndOffset { partition: p.partition, error_code: error.code(), ..Default::default() },
             })
             .collect(),
         ..Default::default()

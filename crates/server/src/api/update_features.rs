@@ -30,7 +30,10 @@ pub async fn handle(cx: &Cx<'_>, request: UpdateFeaturesRequest<'_>, reply: &mut
         Ok(Ok(())) => None,
         Ok(Err(refusal)) => {
             let why = refusal.message.unwrap_or_default();
-            Some((refusal.code, format!("The update failed for all features since the following feature had an error: {why}")))
+            Some((
+                refusal.code,
+                format!("The update failed for all features since the following feature had an error: {why}"),
+            ))
         }
         Err(refusal) => Some((refusal.code, refusal.message.unwrap_or_default())),
     };
