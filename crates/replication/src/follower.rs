@@ -94,7 +94,7 @@ impl Partition {
             None => Ok(Followed::Advanced {
                 bytes,
                 wants_sync: self.is_behind() || self.log().sync_due(now_ms),
-                write_back: self.log_mut().write_back(),
+                write_back: self.log_mut().write_back(now_ms),
             }),
         }
     }

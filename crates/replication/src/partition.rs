@@ -269,7 +269,7 @@ impl Partition {
         self.advance();
         Ok(Appended {
             wants_sync: self.is_behind() || self.log.sync_due(now_ms),
-            write_back: self.log.write_back(),
+            write_back: self.log.write_back(now_ms),
             bytes,
             epoch,
         })

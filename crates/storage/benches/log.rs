@@ -100,6 +100,9 @@ impl DiskFile for NullFile {
     fn preallocate(&self, _len: u64) -> io::Result<()> {
         Ok(())
     }
+    fn make_room(&self, _position: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     fn as_file(&self) -> Option<&Arc<File>> {
         None
     }

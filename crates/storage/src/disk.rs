@@ -122,6 +122,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// Reserves room up to `len` without changing what a reader sees, except that the file may become longer (zeros).
     fn preallocate(&self, len: u64) -> io::Result<()>;
 
+    /// Has blocks put aside for `len` bytes at `position`, beyond the end, where writes that find them there are
+    /// cheaper. The file does not become longer; [`truncate`](Self::truncate) gives them back. A hint.
+    fn make_room(&self, position: u64, len: u64) -> io::Result<()>;
+
     /// The file for `sendfile`; `None` when there is no file of the operating system behind this.
     fn as_file(&self) -> Option<&Arc<File>>;
 }

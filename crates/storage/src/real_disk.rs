@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// `IOV_MAX` of Linux: the most parts that one vectored write takes.
 const PARTS_MAX: usize = 1024;
 
+/// What `statfs` says of ext4, and of its ancestors.
+const EXT4_MAGIC: rustix::fs::FsWord = 0xEF53;
+
 /// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
@@ -153,6 +156,14 @@ impl DiskFile for RealFile {
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
         Ok(rustix::fs::fallocate(&*self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len)?)
+    }
+
+    fn make_room(&self, position: u64, len: u64) -> io::Result<()> {
+        // XFS does as much by itself, tmpfs would take the memory at once, and others were not measured.
+        if rustix::fs::fstatfs(&*self.0)?.f_type != EXT4_MAGIC {
+            return Ok(());
+        }
+        Ok(rustix::fs::fallocate(&*self.0, rustix::fs::FallocateFlags::KEEP_SIZE, position, len)?)
     }
 
     fn as_file(&self) -> Option<&Arc<File>> {

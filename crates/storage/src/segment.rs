@@ -36,6 +36,8 @@ pub(crate) struct Segment {
     pub touched_ms: i64,
     /// Index entries were written since the last sync.
     pub unsynced_indexes: bool,
+    /// The file may have blocks beyond its end, to be given back when nothing more is appended.
+    pub has_room: bool,
     bytes_since_entry: u32,
 }
 
@@ -87,6 +89,7 @@ impl Segment {
             first_timestamp: None,
             touched_ms: now_ms,
             unsynced_indexes: false,
+            has_room: config.preallocate,
             bytes_since_entry: 0,
             log,
         })
@@ -117,6 +120,7 @@ impl Segment {
             first_timestamp: None,
             touched_ms,
             unsynced_indexes: false,
+            has_room: false,
             bytes_since_entry: 0,
         })
     }
@@ -256,14 +260,14 @@ impl Segment {
         if self.max_timestamp.0 >= 0 { self.max_timestamp.0 } else { self.touched_ms }
     }
 
-    /// Leaves the files as Kafka leaves those of a segment that takes no more: indexes trimmed, the largest timestamp in
-    /// the time index.
-    pub fn seal(&mut self, config: &LogConfig) -> Result<(), Fault> {
+    /// Leaves the files as Kafka leaves those of a segment that takes no more: no room beyond the end, indexes trimmed, the
+    /// largest timestamp in the time index.
+    pub fn seal(&mut self) -> Result<(), Fault> {
         let (timestamp, offset) = self.max_timestamp;
         self.times.push(timestamp, offset);
         let sealed = self.times.file().trim().and_then(|()| self.offsets.file().trim());
         sealed.context("finish the indexes of", &self.log)?;
-        if config.preallocate {
+        if std::mem::take(&mut self.has_room) {
             let file = self.log.once(Access::Write).context("open", &self.log)?;
             file.truncate(u64::from(self.size)).context("trim", &self.log)?;
         }

@@ -77,6 +77,8 @@ struct Content {
     cached: Vec<u8>,
     durable: Vec<u8>,
     modified_ms: i64,
+    /// How far blocks are put aside.
+    room_until: u64,
 }
 
 #[derive(Debug)]
@@ -179,6 +181,15 @@ impl MemDisk {
         match state.names.get(path) {
             Some(Node::File(file)) => Some(state.files[*file].cached.clone()),
             _ => None,
+        }
+    }
+
+    /// How far blocks are put aside for the file; 0 where none are beyond its end.
+    pub fn room_until(&self, path: &Path) -> u64 {
+        let state = lock(&self.0);
+        match state.names.get(path) {
+            Some(Node::File(file)) => state.files[*file].room_until,
+            _ => 0,
         }
     }
 
@@ -463,7 +474,9 @@ impl DiskFile for MemFile {
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut state = lock(&self.disk.0);
         state.check(Operation::Truncate, &self.path)?;
-        state.files[self.file].cached.resize(len as usize, 0);
+        let content = &mut state.files[self.file];
+        content.cached.resize(len as usize, 0);
+        content.room_until = 0;
         Ok(())
     }
 
@@ -481,6 +494,13 @@ impl DiskFile for MemFile {
     }
 
     fn preallocate(&self, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn make_room(&self, position: u64, len: u64) -> io::Result<()> {
+        let mut state = lock(&self.disk.0);
+        let content = &mut state.files[self.file];
+        content.room_until = content.room_until.max(position + len);
         Ok(())
     }
 

@@ -47,6 +47,49 @@ fn a_new_log_has_the_files_that_kafka_makes() {
     assert_eq!((log.log_start_offset(), log.log_end_offset(), log.latest_epoch()), (0, 0, -1));
 }
 
+/// Appends until a write-back is due, and runs it.
+fn fill_until_written_back(log: &mut Log, now_ms: i64) {
+    loop {
+        append_one(log, batch(&[NOW], 40), 0).unwrap();
+        if let Some(write_back) = log.write_back(now_ms) {
+            return write_back.run();
+        }
+    }
+}
+
+#[test]
+fn a_log_that_is_written_fast_has_room_ahead_until_its_segment_is_finished() {
+    let disk = MemDisk::new();
+    let step = 10_000;
+    let config = LogConfig { segment_bytes: 48_000, write_back_bytes: step, ..LogConfig::default() };
+    let mut log = new_log(&disk, config.clone());
+    let path = Path::new(DIR).join("00000000000000000000.log");
+    let room = || disk.room_until(&path);
+    fill_until_written_back(&mut log, NOW);
+    assert_eq!(room(), 0, "nobody knows yet how fast it is");
+    fill_until_written_back(&mut log, NOW + 999);
+    let ahead = log.size_bytes() + 2 * u64::from(step);
+    assert_eq!(room(), ahead);
+    fill_until_written_back(&mut log, NOW + 2000);
+    assert_eq!(room(), ahead, "slow by now");
+    fill_until_written_back(&mut log, NOW + 2001);
+    assert_eq!(room(), 48_000, "never more than the segment takes");
+    while log.segment_count() == 1 {
+        append_one(&mut log, batch(&[NOW], 40), 0).unwrap();
+    }
+    assert_eq!(room(), 0);
+    let next = Path::new(DIR).join(format!("{:020}.log", log.log_end_offset() - 1));
+    fill_until_written_back(&mut log, NOW + 2002);
+    fill_until_written_back(&mut log, NOW + 2003);
+    assert!(disk.room_until(&next) > 0);
+    // Who is killed leaves the room behind, and the next process gives it back.
+    drop(log);
+    let (mut log, _) = open(disk.arc(), Path::new(DIR), config, mode(Shutdown::Killed, 0));
+    assert!(disk.room_until(&next) > 0);
+    log.close().unwrap();
+    assert_eq!(disk.room_until(&next), 0);
+}
+
 #[test]
 fn segments_roll_by_the_records_own_time() {
     let disk = MemDisk::new();

@@ -217,3 +217,28 @@ fn every_offset_is_found_among_large_and_small_batches() {
         }
     }
 }
+
+#[test]
+fn room_ahead_changes_nothing_that_can_be_read_and_is_given_back() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let config = LogConfig { write_back_bytes: 256 << 10, ..LogConfig::default() };
+    let mut log = new_log(dir.path(), config.clone());
+    let file = dir.path().join("00000000000000000000.log");
+    let mut write_backs = 0;
+    while write_backs < 4 {
+        append_one(&mut log, batch(&[NOW; 10], 1000), 0).unwrap();
+        if let Some(write_back) = log.write_back(NOW) {
+            write_back.run();
+            write_backs += 1;
+        }
+        assert_eq!(std::fs::metadata(&file).unwrap().len(), log.size_bytes());
+    }
+    let (size, batches) = (log.size_bytes(), read_all(&log));
+    log.close().unwrap();
+    let meta = std::fs::metadata(&file).unwrap();
+    assert_eq!(meta.len(), size);
+    assert!(meta.blocks() * 512 <= size + (128 << 10), "{} blocks for {size} bytes", meta.blocks());
+    let (log, recovery) = open(Arc::new(RealDisk), dir.path(), config, mode(Shutdown::PowerCut, 0));
+    assert_eq!((read_all(&log), recovery.cut), (batches, None));
+}

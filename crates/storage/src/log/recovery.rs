@@ -132,6 +132,9 @@ impl Log {
         }
         if is_new {
             log.sync.segment_rolled();
+        } else if let Some(active) = log.segments.last_mut() {
+            let may_have = open.shutdown != Shutdown::Clean && active.size >= log.config.write_back_bytes;
+            active.has_room = log.config.preallocate || may_have;
         }
         log.recover(&open, &incomplete, is_new, &mut recovery)?;
         let usable_snapshots = if open.shutdown == Shutdown::PowerCut { open.recovery_point } else { i64::MAX };
@@ -200,7 +203,7 @@ impl Log {
         }
         let active = self.segments.len() - 1;
         for segment in &mut self.segments[first.min(active)..active] {
-            segment.seal(&self.config)?;
+            segment.seal()?;
         }
         if open.shutdown != Shutdown::Clean {
             // A marker enters this index before it enters the log.
@@ -426,7 +429,7 @@ impl Log {
             }
             Ok(()) => {}
         }
-        self.segments[at].seal(&self.config)
+        self.segments[at].seal()
     }
 
     /// Looks again at the end of the active segment, up to `position`, after a truncation.
@@ -483,7 +486,7 @@ impl Log {
 
     fn close_files(&mut self) -> Result<(), Fault> {
         let last = self.segments.len() - 1;
-        self.segments[last].seal(&self.config)?;
+        self.segments[last].seal()?;
         self.take_snapshot(self.log_end_offset)?;
         self.hints.clear();
         self.sync.closed();

@@ -65,7 +65,7 @@ impl Log {
     /// Begins a new segment at `base_offset`, which is the log's end or, for a follower, beyond it.
     pub(super) fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> Result<(), Fault> {
         let last = self.segments.len() - 1;
-        self.segments[last].seal(&self.config)?;
+        self.segments[last].seal()?;
         self.take_snapshot(base_offset)?;
         let segment = Segment::create(&self.folder, base_offset, &self.config, now_ms)?;
         self.segments.push(segment);
