@@ -44,6 +44,7 @@ mod start;
 mod sync;
 mod takeover;
 mod telemetry;
+mod threads;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

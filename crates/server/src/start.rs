@@ -24,7 +24,7 @@ use crate::reconciler::Reconciler;
 use crate::registration::{self, Registration};
 use crate::remote_controller::RemoteController;
 use crate::replicas::Replicas;
-use crate::{logging, takeover};
+use crate::{logging, takeover, threads};
 use broker::Kept;
 use metadata::controller::{METADATA_TOPIC, NodeSettings, default_bootstrap_records};
 use metadata::image::Image;
@@ -45,11 +45,9 @@ use tracing::{info, warn};
 use wire::{ErrorCode, Uuid};
 
 /// Descriptors kept for what is neither a log that stays open nor a connection: sockets that listen, files in use on
-/// [`BLOCKING_THREADS`]. Where the limit is small, a quarter of it, but no fewer than those threads may need.
+/// [`threads::BLOCKING_THREADS`]. Where the limit is small, a quarter of it, but no fewer than those threads may need.
 const RESERVED_FDS: u64 = 512;
 const RESERVED_FDS_MIN: u64 = 96;
-/// Threads for syncs, write-back and reads that wait for the disk; more would only make it seek.
-const BLOCKING_THREADS: usize = 32;
 /// How long clients' open requests may take once the node stops.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often idle connections and overdue frames are looked for.
@@ -69,11 +67,10 @@ pub fn main(config: Result<BrokerConfig, ConfigError>) -> ExitCode {
         Ok(loggers) => loggers,
         Err(e) => return refuse(&format!("klamm.log.file: {e}")),
     };
-    let runtime =
-        match tokio::runtime::Builder::new_multi_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build() {
-            Ok(runtime) => runtime,
-            Err(e) => return refuse(&e),
-        };
+    let runtime = match threads::runtime() {
+        Ok(runtime) => runtime,
+        Err(e) => return refuse(&e),
+    };
     let code = runtime.block_on(async {
         match run(config, loggers, started).await {
             Ok(Stop::Failed) => ExitCode::FAILURE,
