@@ -29,6 +29,7 @@ const HOUSEKEEPING: &[(&str, &str)] = &[
 ];
 /// A topic comes and another goes this often beside such a workload.
 const TOPIC_EVERY: Duration = Duration::from_millis(100);
+const PAGE: usize = 4096;
 
 /// Who has the load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,6 +154,7 @@ impl Bench {
     fn measure(&mut self, workload: &Workload, who: Who, round: usize, counted: bool) -> Outcome<Measured> {
         // What earlier turns wrote is not to be written back during this one.
         rustix::fs::sync();
+        touch_memory(workload.written_bytes());
         if workload.is_fetch() {
             let (address, process) = self.stored(who)?;
             return put(workload, address, process, &topic(workload, 0), counted);
@@ -234,6 +236,14 @@ impl Drop for Bench {
             let _ = connect(address).map_err(Into::into).and_then(|mut s| delete_topic(&mut s, &topic(&workload, 0)));
         }
     }
+}
+
+/// A virtual machine may have given free memory back to its host, and then the first write to a page costs many times
+/// the next. Taken and released here, that much is there for what the turn writes.
+fn touch_memory(bytes: u64) {
+    let mut memory = vec![0u8; bytes as usize];
+    memory.chunks_mut(PAGE).for_each(|page| page[0] = 1);
+    std::hint::black_box(&memory);
 }
 
 fn fetch_workload() -> Outcome<Workload> {

@@ -85,6 +85,14 @@ impl Workload {
         matches!(self.kind, Kind::Fetch { .. })
     }
 
+    /// How much of the page cache it fills; 0 where that is little.
+    pub fn written_bytes(&self) -> u64 {
+        match self.kind {
+            Kind::Produce { until: Until::Bytes(bytes), .. } => bytes,
+            _ => 0,
+        }
+    }
+
     /// With a larger or smaller amount of work.
     pub fn scaled(mut self, by: f64) -> Workload {
         let scaled = |bytes: u64| (bytes as f64 * by) as u64;

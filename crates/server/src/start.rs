@@ -213,15 +213,23 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
         let housekeeping = housekeeping.map(std::thread::JoinHandle::join);
         (metadata, publisher, housekeeping)
     });
-    let (metadata, publisher, housekeeping) = ended.await?;
-    let metadata = metadata.map_err(|_| "the metadata thread panicked")?;
-    publisher.map_err(|_| "the publisher's thread panicked")?;
-    housekeeping.transpose().map_err(|_| "the housekeeping thread panicked")?;
-    voting.shutdown().await;
-    drain(&controllers).await;
-    drop(bound);
-    metadata.close()?;
-    node.housekeeping.close(&node);
+    let closed: Result<(), Failure> = async {
+        let (metadata, publisher, housekeeping) = ended.await?;
+        let metadata = metadata.map_err(|_| "the metadata thread panicked")?;
+        publisher.map_err(|_| "the publisher's thread panicked")?;
+        housekeeping.transpose().map_err(|_| "the housekeeping thread panicked")?;
+        voting.shutdown().await;
+        drain(&controllers).await;
+        drop(bound);
+        metadata.close()?;
+        node.housekeeping.close(&node);
+        Ok(())
+    }
+    .await;
+    if let Err(failure) = closed {
+        let _ = writeln!(io::stderr(), "Klamm did not end in order, and checks its logs at the next start: {failure}");
+        return Ok(Stop::Failed);
+    }
     info!("stopped");
     Ok(if stop == Stop::Failed { stop } else { node.stop_state() })
 }

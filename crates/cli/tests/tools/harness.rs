@@ -1,5 +1,6 @@
 //! Running tools, and brokers for them.
 
+use rustix::process::{Pid, Signal};
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpStream;
@@ -100,6 +101,12 @@ impl Broker {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.child = spawn(&self.folder, &self.address);
+    }
+
+    /// Has it end in order, and waits for that; returns the exit code.
+    pub fn end(&mut self) -> Option<i32> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
     }
 
     /// Runs a tool on this broker.

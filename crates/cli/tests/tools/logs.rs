@@ -208,3 +208,13 @@ fn secrets_and_records_are_never_in_the_log() {
         assert!(!output.contains(secret), "{output}");
     }
 }
+
+#[test]
+fn a_broker_that_cannot_end_in_order_says_why() {
+    let mut b = Broker::start();
+    fs::remove_dir_all(b.folder.path().join("data/__cluster_metadata-0")).unwrap();
+    assert_eq!(b.end(), Some(1));
+    let (output, said) =
+        (b.output(), "\nKlamm did not end in order, and checks its logs at the next start: could not ");
+    assert!(output.contains(said) && !output.contains("does not start"), "{output}");
+}
