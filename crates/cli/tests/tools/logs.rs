@@ -212,6 +212,7 @@ fn secrets_and_records_are_never_in_the_log() {
 #[test]
 fn a_broker_that_cannot_end_in_order_says_why() {
     let mut b = Broker::start();
+    b.run("kafka-topics", &["--list"]).ok();
     fs::remove_dir_all(b.folder.path().join("data/__cluster_metadata-0")).unwrap();
     assert_eq!(b.end(), Some(1));
     let (output, said) =
