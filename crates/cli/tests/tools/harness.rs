@@ -1,6 +1,6 @@
 //! Running tools, and brokers for them.
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::TcpStream;
@@ -105,7 +105,7 @@ impl Broker {
 
     /// Has it end in order, and waits for that; returns the exit code.
     pub fn end(&mut self) -> Option<i32> {
-        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.child.wait().unwrap().code()
     }
 

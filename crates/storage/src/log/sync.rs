@@ -33,7 +33,7 @@ pub(super) struct SyncState {
     closing: bool,
     /// Segment and position up to which write-back was started.
     written_back: (i64, u32),
-    /// When that was.
+    /// When that was; of no use where nothing of the segment was written back yet.
     written_back_ms: i64,
 }
 
@@ -58,7 +58,7 @@ impl SyncState {
             identity: false,
             closing: false,
             written_back: (0, 0),
-            written_back_ms: i64::MIN,
+            written_back_ms: 0,
         }
     }
 
@@ -110,7 +110,7 @@ impl SyncState {
         done.truncations += 1;
         done.offset = done.offset.min(end);
         self.recovery_point = self.recovery_point.min(end);
-        (self.written_back, self.written_back_ms) = ((0, 0), i64::MIN);
+        self.written_back = (0, 0);
     }
 }
 
@@ -267,13 +267,15 @@ impl Log {
             return None;
         }
         let file = active.log.once(Access::Write).ok()?;
-        let (at, step) = (active.size, self.config.write_back_bytes);
-        self.sync.written_back = (active.base_offset, at);
+        let (at, step) = (u64::from(active.size), u64::from(self.config.write_back_bytes));
+        self.sync.written_back = (active.base_offset, active.size);
         let before_ms = std::mem::replace(&mut self.sync.written_back_ms, now_ms);
-        let is_fast = position > 0 && now_ms.saturating_sub(before_ms) < FAST_MS && !self.config.preallocate;
-        // What is appended until this runs needs no room any more.
-        let room = at.saturating_add(step / 2)..at.saturating_add(2 * step).min(self.config.segment_bytes);
-        let room = if is_fast && !room.is_empty() { u64::from(room.start)..u64::from(room.end) } else { 0..0 };
+        let is_fast = position > 0 && now_ms.saturating_sub(before_ms) < FAST_MS;
+        let room = match is_fast && !self.config.preallocate {
+            // What is appended until this runs needs no room any more.
+            true => at + step / 2..(at + 2 * step).min(u64::from(self.config.segment_bytes)),
+            false => 0..0,
+        };
         let last = self.segments.len() - 1;
         self.segments[last].has_room |= !room.is_empty();
         Some(WriteBack { file, position: u64::from(position), len: u64::from(len), room })
