@@ -126,7 +126,7 @@ fn answers_are_written_into_the_buffer_alone() {
                 response.encode(&mut e, version).unwrap();
                 e.end_frame(frame).unwrap();
 
-                let region = FileRegion { file: file.clone(), position: 0, length: 1 << 20 };
+                let region = FileRegion { file: file.clone(), position: 0, length: 1 << 20, prefer_copy: false };
                 let partitions = [fetch_response::PartitionData { records: Some(region.into()), ..Default::default() }];
                 let topics = [fetch_response::FetchableTopicResponse {
                     topic: "topic".into(),

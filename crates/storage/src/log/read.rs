@@ -290,7 +290,8 @@ impl Log {
                 Ok((Records::Bytes(self.bytes(segment, position, length)?.into()), length))
             }
             Some(file) => {
-                let region = FileRegion { file: file.clone(), position: u64::from(position), length };
+                let region =
+                    FileRegion { file: file.clone(), position: u64::from(position), length, prefer_copy: false };
                 Ok((Records::File(region), length))
             }
             None => Ok((Records::Bytes(self.bytes(segment, position, length)?.into()), length)),

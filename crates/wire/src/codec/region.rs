@@ -73,6 +73,8 @@ pub struct FileRegion {
     pub position: u64,
     /// How long it is, in bytes.
     pub length: u32,
+    /// A hint for the sender: these bytes were written moments ago, so that a copy is cheaper than `sendfile`.
+    pub prefer_copy: bool,
 }
 
 impl PartialEq for FileRegion {

@@ -182,7 +182,7 @@ fn arrays_are_the_same_however_they_came_about() {
 #[test]
 fn file_regions_are_counted_at_their_place() {
     let file = std::sync::Arc::new(std::fs::File::open("/dev/null").expect("/dev/null"));
-    let region = FileRegion { file, position: 4096, length: 1000 };
+    let region = FileRegion { file, position: 4096, length: 1000, prefer_copy: false };
     let partition = |records: Records<'static>| PartitionData { records: Some(records), ..Default::default() };
     let partitions =
         [partition(region.clone().into()), partition(Records::from(&b"abc"[..])), partition(region.into())];
