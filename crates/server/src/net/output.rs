@@ -95,6 +95,9 @@ impl Copies<'_> {
 
     /// Copies this part of the region, as far as there is room; says how much that is.
     async fn add_of(&mut self, region: &FileRegion, part: Range<usize>) -> io::Result<usize> {
+        if part.is_empty() {
+            return Ok(0);
+        }
         let position = region.position + part.start as u64;
         if self.filled.is_empty() {
             let shift = position as usize % PAGE;
