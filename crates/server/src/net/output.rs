@@ -3,8 +3,8 @@
 //! A region's first bytes, up to where a page of the file begins, are copied and leave with the bytes before them:
 //! regions begin where batches do, hardly ever on a page, and one that does not costs `sendfile` a packet more for every
 //! 64 KiB. A small region is copied whole, and so is a larger one that was written moments ago: its bytes are still in
-//! the processor's caches, and the answer leaves in one packet where `sendfile` makes three, each of which wakes the
-//! follower.
+//! the processor's caches, and the answer leaves in one packet where `sendfile` makes three, each of which may
+//! wake the follower.
 
 use super::buffers::{CHUNK, Chunk};
 use super::works::Works;
@@ -35,17 +35,14 @@ pub async fn flush(works: &Works, cold_reads: &ColdReads, stream: &TcpStream, ou
         copies.add(&bytes[from..*position], region).await?;
         from = *position;
         let copied = copied_of(region);
-        let mut done = 0;
-        loop {
-            done += copies.add_of(region, done..copied).await?;
-            if done == region.length as usize {
-                break;
-            }
+        let mut done = copies.add_of(region, 0..copied).await?;
+        while done < copied {
             copies.send(true).await?;
-            if done == copied {
-                send_region(stream, region, done).await?;
-                break;
-            }
+            done += copies.add_of(region, done..copied).await?;
+        }
+        if copied < region.length as usize {
+            copies.send(true).await?;
+            send_region(stream, region, copied).await?;
         }
     }
     copies.finish(&bytes[from..]).await?;
