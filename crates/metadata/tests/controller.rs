@@ -786,6 +786,73 @@ fn a_broker_that_comes_and_loses_a_directory_is_not_elected_for_what_is_in_it() 
     assert_eq!(cluster.partition("t", 0).leader, NO_LEADER);
 }
 
+/// Brokers with two directories each, and a topic whose replicas are in the first of each.
+fn with_two_directories(ids: &[i32]) -> (Decider, Vec<i64>, TopicIdPartition) {
+    let mut cluster = Decider::new(&[]);
+    let dirs = |id: i32| vec![directory(id as u128), directory(100 + id as u128)];
+    let mut epochs = Vec::new();
+    for id in ids {
+        let request = BrokerRegistration { log_dirs: dirs(*id), ..registration(*id, *id as u128) };
+        epochs.push(cluster.register(request).unwrap());
+        cluster.beat(heartbeat(*id, *epochs.last().unwrap())).unwrap();
+    }
+    cluster.create_one(NewTopic { assignments: vec![(0, ids.to_vec())], ..topic("t", -1, -1) }).unwrap();
+    let key = TopicIdPartition { topic_id: cluster.image().topics.by_name("t").unwrap().id, partition: 0 };
+    for (id, epoch) in ids.iter().zip(&epochs) {
+        let assignments = vec![(directory(*id as u128), vec![key])];
+        cluster.ask(Command::AssignReplicasToDirs { broker_id: *id, broker_epoch: *epoch, assignments });
+    }
+    (cluster, epochs, key)
+}
+
+#[test]
+fn a_broker_that_lost_all_its_directories_is_fenced_once_and_stays_so() {
+    let (mut cluster, epochs, _) = with_two_directories(&[1, 2]);
+    let offline_log_dirs = vec![directory(1), directory(101)];
+    let failed = BrokerHeartbeat { offline_log_dirs, ..heartbeat(1, epochs[0]) };
+    assert!(cluster.beat(failed.clone()).unwrap().is_fenced);
+    let after = cluster.partition("t", 0);
+    assert_eq!((after.leader, &*after.isr), (2, &[2][..]));
+    assert!(cluster.image().cluster.broker(1).unwrap().fenced);
+    let before = cluster.records.len();
+    assert!(cluster.beat(failed.clone()).unwrap().is_fenced);
+    assert_eq!(cluster.records.len(), before, "there is nothing more to say");
+    assert!(cluster.beat(BrokerHeartbeat { want_shut_down: true, ..failed }).unwrap().should_shut_down);
+}
+
+#[test]
+fn a_broker_that_stops_because_it_lost_all_its_directories_hands_over_first() {
+    let (mut cluster, epochs, _) = with_two_directories(&[1, 2]);
+    let offline_log_dirs = vec![directory(1), directory(101)];
+    let leaves = BrokerHeartbeat { offline_log_dirs, want_shut_down: true, ..heartbeat(1, epochs[0]) };
+    assert!(cluster.beat(leaves.clone()).unwrap().in_controlled_shutdown);
+    assert_eq!(cluster.partition("t", 0).leader, 2);
+    cluster.beat(heartbeat(2, epochs[1])).unwrap();
+    assert!(cluster.beat(leaves).unwrap().should_shut_down);
+}
+
+/// As in Kafka 4.3.1, whose controller asks of a proposed member that it is registered, neither fenced nor shutting down,
+/// and of the right epoch, and nothing else (`ineligibleReplicasForIsr`); elections do look at directories.
+#[test]
+fn a_leader_is_believed_that_a_replica_is_in_sync_whatever_its_directory_and_nobody_elects_it() {
+    let (mut cluster, epochs, key) = with_two_directories(&[1, 2]);
+    cluster.beat(BrokerHeartbeat { offline_log_dirs: vec![directory(2)], ..heartbeat(2, epochs[1]) }).unwrap();
+    let before = cluster.partition("t", 0);
+    assert_eq!((before.leader, &*before.isr), (1, &[1][..]));
+    let proposal = AlterPartition {
+        key,
+        leader_epoch: before.leader_epoch,
+        partition_epoch: before.partition_epoch,
+        new_isr: vec![(1, epochs[0]), (2, epochs[1])],
+        leader_recovery_state: LeaderRecoveryState::Recovered,
+    };
+    let command = Command::AlterPartitions { broker_id: 1, broker_epoch: epochs[0], partitions: vec![proposal] };
+    let Reply::AlterPartitions(Ok(results)) = cluster.ask(command) else { panic!() };
+    assert_eq!(*results[0].result.as_ref().unwrap().isr, [1, 2]);
+    cluster.beat(BrokerHeartbeat { want_fence: true, ..heartbeat(1, epochs[0]) }).unwrap();
+    assert_eq!(cluster.partition("t", 0).leader, NO_LEADER);
+}
+
 #[test]
 fn producer_ids_are_given_in_blocks_that_never_meet() {
     let mut cluster = Decider::new(&[]).with_brokers(2);

@@ -6,8 +6,12 @@ use crate::node::Node;
 use metadata::controller::{BrokerHeartbeat, Command, Reply};
 use metadata::image::TopicIdPartition;
 use std::sync::Arc;
-use tracing::error;
+use std::time::Duration;
+use tracing::{error, warn};
 use wire::Uuid;
+
+/// A controller that does not answer is asked again after so long.
+const TELL_AGAIN: Duration = Duration::from_millis(200);
 
 /// The ids of the directories that failed.
 pub fn ids(node: &Node) -> Vec<Uuid> {
@@ -18,7 +22,8 @@ fn offline(node: &Node) -> impl Iterator<Item = &Arc<Dir>> {
     node.housekeeping.dirs.iter().filter(|dir| dir.is_offline())
 }
 
-/// Runs until the node stops.
+/// Runs until the node stops, or stops it: while the controller does not know of a failure, it may have this broker lead
+/// what it lost.
 pub async fn report(node: &Arc<Node>) {
     let mut stopped = std::pin::pin!(node.stopped());
     loop {
@@ -26,9 +31,23 @@ pub async fn report(node: &Arc<Node>) {
             () = node.housekeeping.dir_failed.notified() => {}
             _ = &mut stopped => return,
         }
-        if let Err(why) = tell(node).await {
-            error!(%why, "the controller could not be told of a failed log directory");
+        let told = tokio::time::timeout(node.config.log_dir_failure_timeout, until_told(node));
+        let told = tokio::select! {
+            told = told => told,
+            _ = &mut stopped => return,
+        };
+        if told.is_err() {
+            let dirs: Vec<_> = offline(node).map(|dir| dir.path().display().to_string()).collect();
+            error!("Shutting down because couldn't communicate offline log dir {} with controllers", dirs.join(", "));
+            return node.fail();
         }
+    }
+}
+
+async fn until_told(node: &Arc<Node>) {
+    while let Err(why) = tell(node).await {
+        warn!(%why, "the controller could not be told of a failed log directory yet");
+        tokio::time::sleep(TELL_AGAIN).await;
     }
 }
 

@@ -113,8 +113,14 @@ impl Housekeeping {
             partition.log_mut().fail(offline.clone());
             partition.fail();
         }
-        if self.dirs.all_offline() || path == node.config.metadata_log_dir {
-            error!("no log directory that the node can work with is left: it stops");
+        // Kafka's words, which people watch for.
+        if path == node.config.metadata_log_dir {
+            error!("Shutdown broker because the metadata log dir {} has failed", path.display());
+            return node.fail();
+        }
+        if self.dirs.all_offline() {
+            let dirs: Vec<_> = node.config.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
+            error!("Shutdown broker because all log dirs in {} have failed", dirs.join(", "));
             return node.fail();
         }
         self.dir_failed.notify_one();

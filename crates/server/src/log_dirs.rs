@@ -20,6 +20,8 @@ use wire::Uuid;
 pub struct Dir {
     pub id: Uuid,
     pub log_dir: LogDir,
+    /// One of `log.dirs`: the metadata log's own directory gets no partitions.
+    of_partitions: bool,
     /// Where a failed directory is never asked again.
     offline: AtomicBool,
     partitions: AtomicUsize,
@@ -35,6 +37,11 @@ impl Dir {
 
     pub fn is_offline(&self) -> bool {
         self.offline.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is in `log.dirs`, or has partitions all the same.
+    pub fn has_partitions(&self) -> bool {
+        self.of_partitions || self.partitions.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -89,6 +96,7 @@ impl LogDirs {
             }
             opened.push(Arc::new(Dir {
                 id,
+                of_partitions: config.log_dirs.iter().any(|path| path == log_dir.path()),
                 recovery_points: log_dir.checkpoint(Checkpoint::RecoveryPoint)?,
                 log_start_offsets: log_dir.checkpoint(Checkpoint::LogStart)?,
                 high_watermarks: log_dir.checkpoint(Checkpoint::HighWatermark)?,
@@ -122,9 +130,14 @@ impl LogDirs {
         !dir.offline.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether every log directory is offline.
+    /// The directories of `log.dirs`.
+    pub fn of_partitions(&self) -> impl Iterator<Item = &Arc<Dir>> {
+        self.dirs.iter().filter(|dir| dir.of_partitions)
+    }
+
+    /// Whether every directory of `log.dirs` is offline.
     pub fn all_offline(&self) -> bool {
-        self.dirs.iter().all(|d| d.is_offline())
+        self.of_partitions().all(|dir| dir.is_offline())
     }
 
     /// What logs of a topic with these settings are told, shared between them.
@@ -160,7 +173,10 @@ impl LogDirs {
             _ => None,
         };
         let is_new = dir.is_none();
-        let dir = dir.unwrap_or_else(|| self.choose(assigned).clone());
+        let dir = match dir {
+            Some(dir) => dir,
+            None => self.choose(assigned)?.clone(),
+        };
         let path = dir.log_dir.partition_path(&topic.name, partition);
         let mode = OpenMode {
             shutdown: if is_new { Shutdown::Clean } else { dir.log_dir.shutdown() },
@@ -215,11 +231,12 @@ impl LogDirs {
     }
 
     /// The assigned directory, else the one with the fewest partitions.
-    fn choose(&self, assigned: Uuid) -> &Arc<Dir> {
-        let online = || self.dirs.iter().filter(|d| !d.is_offline());
+    fn choose(&self, assigned: Uuid) -> Result<&Arc<Dir>, Fault> {
+        let online = || self.of_partitions().filter(|d| !d.is_offline());
         let assigned = online().find(|d| d.id == assigned && !directory::is_reserved(assigned));
         let emptiest = || online().min_by_key(|d| d.partitions.load(Ordering::Relaxed));
-        assigned.or_else(emptiest).unwrap_or(&self.dirs[0])
+        let none = || Fault::new("use", "any of log.dirs", &std::io::Error::other("all log directories are offline"));
+        assigned.or_else(emptiest).ok_or_else(none)
     }
 }
 

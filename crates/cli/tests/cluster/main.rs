@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 mod absent;
+mod failed_dirs;
 mod failover;
 mod nodes;
 mod racks;

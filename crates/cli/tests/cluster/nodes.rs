@@ -115,6 +115,12 @@ impl Node {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
+    /// Waits until the process has ended by itself; the code that it ended with.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        wait("the process has ended", || child.try_wait().unwrap()).code()
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }

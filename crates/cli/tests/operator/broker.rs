@@ -74,6 +74,20 @@ impl Broker {
         self.metrics.wait_for_the_broker();
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until the broker has ended by itself. Its metrics are to be paused before.
+    pub fn ended(&mut self) -> std::process::ExitStatus {
+        let mut status = None;
+        wait_until("the broker has ended", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
     /// What the broker said so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("output")).unwrap()

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::broker::{Broker, wait_until};
 
 /// A tmpfs that processes see which [`SmallDisk::launcher`] starts. It lives as long as the process that holds it.
-struct SmallDisk {
+pub struct SmallDisk {
     holder: Child,
     path: String,
 }
@@ -32,9 +32,18 @@ impl SmallDisk {
         Err(String::from_utf8_lossy(&ended.stderr).trim().to_owned())
     }
 
-    fn launcher(&self) -> Vec<String> {
+    pub fn launcher(&self) -> Vec<String> {
         let pid = self.holder.id().to_string();
         ["nsenter", "--user", "--mount", "--preserve-credentials", "--target", &pid, "--"].map(str::to_owned).to_vec()
+    }
+
+    /// Leaves no room on it.
+    pub fn fill(&self) {
+        let launcher = self.launcher();
+        let script = "cat /dev/zero > \"$1/zeros\" 2>/dev/null; test -s \"$1/zeros\"";
+        let status =
+            Command::new(&launcher[0]).args(&launcher[1..]).args(["sh", "-c", script, "sh", &self.path]).status();
+        assert!(status.unwrap().success());
     }
 
     fn enlarge(&self, size: &str) {
@@ -65,7 +74,7 @@ fn placed<'t>(b: &Broker, topics: &[&'t str], dir: &str) -> (&'t str, &'t str) {
 }
 
 /// A disk of this size at `small` below a new folder; none, with the reason told, where this machine gives out none.
-fn small_disk(size: &str) -> Option<(tempfile::TempDir, SmallDisk)> {
+pub fn small_disk(size: &str) -> Option<(tempfile::TempDir, SmallDisk)> {
     let folder = tempfile::Builder::new().prefix("operator-").tempdir().unwrap();
     let path = folder.path().join("small");
     std::fs::create_dir(&path).unwrap();

@@ -1,9 +1,11 @@
-//! An operator's work on one broker, through the tools alone: `day` is the ordinary kind, `full_disk` the other. The
+//! An operator's work on one broker, through the tools alone: `day` is the ordinary kind, `full_disk` and `failed_dirs` the
+//! other. The
 //! metrics page is read all along, and every page is checked.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod broker;
 mod day;
+mod failed_dirs;
 mod full_disk;
 mod metrics;

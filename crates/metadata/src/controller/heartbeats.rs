@@ -129,10 +129,14 @@ impl Heartbeats {
         };
         let leads = image.topics.led_by(broker.id).next().is_some();
         let is_caught_up = request.current_metadata_offset >= broker.epoch;
-        let loses = request.offline_log_dirs.iter().any(|id| broker.log_dirs.contains(id));
+        let is_lost = |id: &Uuid| request.offline_log_dirs.contains(id);
+        let loses = broker.log_dirs.iter().any(is_lost);
+        let loses_all = loses && broker.log_dirs.iter().all(is_lost);
         let next = match self.next_phase(image, now, request, is_caught_up, leads, broker.in_controlled_shutdown) {
             // It would be elected for what is in a directory that this very heartbeat calls lost: with the next one.
             Phase::Unfenced if now == Phase::Fenced && loses => Phase::Fenced,
+            // It has nothing left to serve from. No record can say so: a registration without directories is one of old.
+            Phase::Unfenced if loses_all => Phase::Fenced,
             next => next,
         };
         let mut records: Vec<MetadataRecord<'static>> = Vec::new();
@@ -153,7 +157,7 @@ impl Heartbeats {
                 seen.controlled_shutdown_offset = Some(end);
             }
         }
-        if image.metadata_version().has_directories() {
+        if image.metadata_version().has_directories() && !loses_all {
             records.extend(directories_offline(image, context, broker, &request.offline_log_dirs));
         }
         if let Some(cordoned) = &request.cordoned_log_dirs {

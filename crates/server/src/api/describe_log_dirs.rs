@@ -27,7 +27,8 @@ pub async fn handle(cx: &Cx<'_>, request: DescribeLogDirsRequest<'_>, reply: &mu
     let is_wanted = |cell: &Cell| wanted.as_ref().is_none_or(|w| w.contains(&(cell.topic.to_string(), cell.index)));
     let table = cx.node.partitions.table();
     let cells: Vec<&Arc<Cell>> = table.cells().filter(|cell| is_wanted(cell)).collect();
-    let results = cx.node.housekeeping.dirs.iter().map(|dir| describe(dir, &cells));
+    let dirs = cx.node.housekeeping.dirs.iter().filter(|dir| dir.has_partitions());
+    let results = dirs.map(|dir| describe(dir, &cells));
     reply.send(&DescribeLogDirsResponse { results: results.collect(), ..Default::default() })
 }
 

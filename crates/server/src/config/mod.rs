@@ -92,6 +92,8 @@ pub struct BrokerConfig {
     pub log_dirs: Vec<PathBuf>,
     /// One of `log_dirs`, or a directory of its own.
     pub metadata_log_dir: PathBuf,
+    /// A broker that cannot tell the controller of a failed log directory for this long stops.
+    pub log_dir_failure_timeout: Duration,
     pub log_retention_check_interval: Duration,
     pub log_flush_offset_checkpoint_interval: Duration,
     pub replica_high_watermark_checkpoint_interval: Duration,
@@ -295,6 +297,7 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
 
         metadata_log_dir: r.text("metadata.log.dir").map_or_else(|| log_dirs[0].clone(), PathBuf::from),
         log_dirs,
+        log_dir_failure_timeout: r.ms("log.dir.failure.timeout.ms"),
         log_retention_check_interval: r.ms("log.retention.check.interval.ms"),
         log_flush_offset_checkpoint_interval: r.ms("log.flush.offset.checkpoint.interval.ms"),
         replica_high_watermark_checkpoint_interval: r.ms("replica.high.watermark.checkpoint.interval.ms"),

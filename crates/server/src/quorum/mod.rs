@@ -189,7 +189,8 @@ pub fn run(thread: MetadataThread) -> MetadataNode {
             Ok(true) => {}
             Ok(false) => return thread.inner.metadata,
             Err(fault) => {
-                error!(error = %fault, "the metadata log failed: this node stops");
+                let dir = &thread.inner.node.config.metadata_log_dir;
+                error!(error = %fault, "Shutdown broker because the metadata log dir {} has failed", dir.display());
                 thread.inner.node.fail();
                 return thread.inner.metadata;
             }

@@ -10,7 +10,7 @@ pub(super) const KEYS: &[Key] = &[
     list("cordoned.log.dirs").default("").per_broker()
         .refused("cordoning is not there yet", "Directories that get no new partitions; * means all."),
     long("log.dir.failure.timeout.ms").default("30000").at_least(1).low()
-        .later("the cluster", "A broker stops when it cannot tell the controller of a failed directory for this long."),
+        .works("A broker stops when it cannot tell the controller of a failed directory for this long."),
     int("log.segment.bytes").default("1073741824").at_least(1_048_576).high().cluster_wide()
         .works("Size in bytes at which a new segment begins."),
     long("log.roll.ms").high().cluster_wide()
