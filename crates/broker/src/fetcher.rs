@@ -130,6 +130,8 @@ impl Fetcher {
         if wanted.is_empty() {
             return None;
         }
+        let rested_ms =
+            self.partitions.values().map(|fetching| fetching.resting_until_ms).filter(|at| *at > now_ms).min();
         let session = &mut self.session;
         if session.id == 0 {
             (session.epoch, session.partitions) = (0, BTreeMap::new());
@@ -167,7 +169,8 @@ impl Fetcher {
         Some(FetchRequest {
             replica_id: settings.node_id,
             replica_state: ReplicaState { replica_id: settings.node_id, replica_epoch: broker_epoch },
-            max_wait_ms: settings.max_wait_ms,
+            // Whoever rests is asked for when its rest is over, however little there is of the others until then.
+            max_wait_ms: i64::from(settings.max_wait_ms).min(rested_ms.map_or(i64::MAX, |at_ms| at_ms - now_ms)) as i32,
             min_bytes: settings.min_bytes,
             max_bytes: settings.max_bytes,
             session_id: session.id,
@@ -358,6 +361,21 @@ mod tests {
         assert_eq!(rests, [20, 40, 80, 160, 320, 640, 1000, 1000, 1000, 1000]);
         fetcher.advance(key(1, 0), at(11));
         assert_eq!(fetcher.next_due_ms(), None);
+    }
+
+    /// A leader that knows of one partition that it leads and not yet of the other has nothing to send for the first.
+    #[test]
+    fn a_rest_ends_in_time_though_nothing_comes_for_the_others() {
+        let mut fetcher = fetcher();
+        assert_eq!(fetcher.request(77, 100).unwrap().max_wait_ms, 500);
+        fetcher.answered(&answer(9, ErrorCode::None)).unwrap();
+        fetcher.rest(key(1, 0), 100);
+        assert_eq!(fetcher.request(77, 103).unwrap().max_wait_ms, 7);
+        fetcher.answered(&answer(9, ErrorCode::None)).unwrap();
+        let again = fetcher.request(77, 110).unwrap();
+        assert_eq!((asked(&again), again.max_wait_ms), (vec![(1, 0, 10)], 500));
+        (0..20).for_each(|_| fetcher.rest(key(1, 0), 110));
+        assert_eq!(fetcher.request(77, 111).unwrap().max_wait_ms, 500, "no longer than it would be anyway");
     }
 
     #[test]

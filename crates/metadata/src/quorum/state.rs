@@ -61,7 +61,7 @@ const ASK_AGAIN: i64 = 50;
 /// A voter that begins waits for at least this long for a leader to show itself, and for up to four times that.
 const FIRST_WAIT: i64 = 50;
 /// When a leader is known to be gone, the voters stand one after the other, so many ms apart.
-const SUCCESSION_STEP: i64 = 40;
+pub(super) const SUCCESSION_STEP: i64 = 40;
 
 /// The present, as the shell sees it.
 pub struct Moment<'a> {
@@ -91,8 +91,10 @@ impl Tally {
         self.granted.len() >= voters.majority()
     }
 
-    fn has_lost(&self, voters: &VoterSet) -> bool {
-        voters.len() - self.refused.len() < voters.majority()
+    /// So many refused, or have `ended` and answer nothing, that the rest is no majority.
+    fn has_lost(&self, voters: &VoterSet, ended: Option<i32>) -> bool {
+        let is_out = |id: i32| self.refused.contains(&id) || (ended == Some(id) && !self.granted.contains(&id));
+        voters.iter().filter(|voter| !is_out(voter.id)).count() < voters.majority()
     }
 }
 
@@ -147,6 +149,9 @@ pub struct Quorum {
     /// The leader of this epoch whose process is known to have ended, or who resigned: only it could say otherwise, whatever
     /// others still believe.
     gone: Option<(i32, i32)>,
+    /// The process of this voter is known to have ended while it led. Until somebody else leads, nobody waits for its vote: two
+    /// voters that stand at the same moment vote for themselves, and without its vote neither can win.
+    ended: Option<i32>,
     /// The leader of this epoch that this node heard nothing of for too long: that others still believe in it is no news.
     doubted: Option<(i32, i32)>,
     bug: Bug,
@@ -194,6 +199,7 @@ impl Quorum {
             lost: 0,
             leader_due: i64::MIN,
             gone: None,
+            ended: None,
             doubted: None,
             bug: beginning.bug,
         }
@@ -336,7 +342,7 @@ impl Quorum {
             Role::Candidate { until, .. } if *until <= now => self.lose(moment),
             Role::Prospective { tally, until, .. } if *until <= now => match self.doubted {
                 // The others are content with it.
-                Some((epoch, leader)) if epoch == self.election.epoch && tally.has_lost(&self.voters) => {
+                Some((epoch, leader)) if epoch == self.election.epoch && tally.has_lost(&self.voters, None) => {
                     self.become_follower(epoch, leader, moment)
                 }
                 _ => self.become_prospective(moment),
@@ -436,7 +442,7 @@ impl Quorum {
         } else if !tally.granted.contains(&from) {
             tally.refused.insert(from);
         }
-        let (won, lost) = (tally.has_won(&self.voters), tally.has_lost(&self.voters));
+        let (won, lost) = (tally.has_won(&self.voters), tally.has_lost(&self.voters, self.ended));
         match &mut self.role {
             Role::Prospective { .. } if won => self.become_candidate(moment),
             Role::Prospective { until, .. } if lost => {
@@ -497,6 +503,7 @@ impl Quorum {
         if epoch != self.epoch() {
             return; // it may lead again
         }
+        self.ended = Some(leader);
         let others = self.voters.iter().filter(|voter| voter.id != leader);
         let rank = others.take_while(|voter| voter.id != self.me.id).count();
         self.leader_is_gone(leader, rank, moment);
@@ -504,7 +511,7 @@ impl Quorum {
 
     /// The leader itself was found, whatever was said of it.
     pub fn leader_found(&mut self) {
-        self.gone = None;
+        (self.gone, self.ended) = (None, None);
     }
 
     fn leader_is_gone(&mut self, gone: i32, rank: usize, moment: &mut Moment<'_>) {
@@ -621,7 +628,7 @@ impl Quorum {
         let voted = self.election.voted.filter(|_| !forgets);
         let election = Election { epoch, leader: Some(leader), voted, voters: self.static_ids() };
         self.role = Role::Follower { leader, until: moment.now + self.timeouts.fetch, fetched: false };
-        self.doubted = None;
+        (self.ended, self.doubted) = (None, None);
         self.lost = 0;
         if election == self.election {
             return Vec::new();
@@ -677,7 +684,7 @@ impl Quorum {
             _ => vec![self.me.id],
         };
         self.election = Election { epoch, leader: Some(self.me.id), voted, voters: self.static_ids() };
-        self.lost = 0;
+        (self.ended, self.lost) = (None, 0);
         let records = self.first_records(&granting);
         self.voters_not_in_log = false;
         self.role = Role::Leader(Box::new(Leadership::new(self.me.id, &self.voters, moment.end.offset, moment.now)));

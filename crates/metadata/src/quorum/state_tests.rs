@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use wire::ErrorCode;
 
 use super::messages::{Known, LogEnd, Outgoing, ReplicaKey, VoteReply, VoteRequest};
-use super::state::{Beginning, Effect, Moment, Quorum, Timeouts};
+use super::state::{Beginning, Effect, Moment, Quorum, SUCCESSION_STEP, Timeouts};
 use super::voters::{QuorumRecords, Voter, VoterSet};
 use crate::planted::Bug;
 
@@ -49,6 +49,13 @@ impl World {
             let mut moment = Moment { now: self.now, end: END, random: &mut || 0 };
             voter.heard(&known, &mut moment);
             voter.leader_answered(0, END.offset, &mut moment);
+        }
+    }
+
+    fn ended(&mut self, voter: i32, leader: i32) {
+        let mut moment = Moment { now: self.now, end: END, random: &mut || 0 };
+        if let Some(voter) = self.voter(voter) {
+            voter.leader_ended(leader, END.epoch, &mut moment);
         }
     }
 
@@ -111,6 +118,26 @@ fn a_frozen_leader_is_replaced_though_its_followers_doubt_it_one_after_the_other
         world.run(5_000);
         let led = world.voters.iter().filter(|voter| voter.is_leader()).count();
         assert_eq!(led, 1, "{apart} ms apart: {:?}", world.voters);
+    }
+}
+
+/// The one that is first in line hears late that the leader's process has ended, and stands in the same moment as the next:
+/// each has the other's pre-vote and votes for itself. The third vote, which would decide, is that of a process that is no more.
+#[test]
+fn a_split_vote_does_not_wait_for_the_vote_of_a_leader_that_has_ended() {
+    for seed in 0..100 {
+        let mut world = world(&[2, 3]);
+        world.seed = seed;
+        world.follow(1);
+        world.ended(3, 1);
+        world.run(SUCCESSION_STEP - 1);
+        world.ended(2, 1);
+        world.run(SUCCESSION_STEP + 1);
+        let split = world.voters.iter().all(|voter| voter.voted() == Some(voter.me().id));
+        assert!(split, "{:?}", world.voters);
+        world.run(SUCCESSION_STEP + 500);
+        let led = world.voters.iter().filter(|voter| voter.is_leader()).count();
+        assert_eq!(led, 1, "seed {seed}: {:?}", world.voters);
     }
 }
 

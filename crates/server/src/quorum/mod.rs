@@ -37,8 +37,9 @@ pub const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 /// How often the active controller looks for brokers that fell silent, and the log for what is due.
 const TICK_MS: i64 = 250;
-/// After a fetch that failed, the next one waits so long, in ms.
-const FETCH_AGAIN_MS: i64 = 30;
+/// After a fetch that failed, the next one waits so long, in ms: first the shorter time, as a leader that is just ending takes
+/// a moment to close its port; twice as long after each further failure, up to the longer.
+const FETCH_AGAIN_MS: std::ops::RangeInclusive<i64> = 1..=32;
 /// Fetches that may be parked: each node of the cluster has one.
 const PARKED_MAX: usize = 10_000;
 /// How long others get to take the leadership over from a node that stops, in ms.
@@ -178,6 +179,7 @@ pub fn run(thread: MetadataThread) -> MetadataNode {
         fetching: None,
         generation: 0,
         fetch_not_before: i64::MIN,
+        fetch_again_ms: *FETCH_AGAIN_MS.start(),
         tick_due: i64::MIN,
         balance_due: i64::MAX,
         stop_by: None,
@@ -207,6 +209,8 @@ struct Running {
     fetching: Option<Fetching>,
     generation: u64,
     fetch_not_before: i64,
+    /// How long the next fetch waits if this one fails, in ms.
+    fetch_again_ms: i64,
     tick_due: i64,
     /// When leaderships are given back to preferred replicas next.
     balance_due: i64,
@@ -335,21 +339,27 @@ impl Running {
         Ok(())
     }
 
+    fn fetch_later(&mut self, now: i64) {
+        self.fetch_not_before = now + self.fetch_again_ms;
+        self.fetch_again_ms = (2 * self.fetch_again_ms).min(*FETCH_AGAIN_MS.end());
+    }
+
     fn answered(&mut self, answer: Answer, present: &mut Present<'_>) -> Result<(), Fault> {
-        let metadata = &mut self.inner.metadata;
         let is_current = |fetching: &Option<Fetching>, generation: u64| {
             fetching.as_ref().is_some_and(|fetching| fetching.generation == generation)
         };
         match answer {
-            Answer::Voted { from, asked, reply } => metadata.vote_answered(from, &asked, &reply, present),
-            Answer::Heard(known) => metadata.heard(&known, present),
+            Answer::Voted { from, asked, reply } => self.inner.metadata.vote_answered(from, &asked, &reply, present),
+            Answer::Heard(known) => self.inner.metadata.heard(&known, present),
             Answer::Fetched { generation, from, asked, fetched } => {
                 if is_current(&self.fetching, generation) {
                     self.fetching = None;
-                    if fetched.known.error != wire::ErrorCode::None {
-                        self.fetch_not_before = present.steady_ms + FETCH_AGAIN_MS;
+                    match fetched.known.error {
+                        wire::ErrorCode::None => self.fetch_again_ms = *FETCH_AGAIN_MS.start(),
+                        _ => self.fetch_later(present.steady_ms),
                     }
                 }
+                let metadata = &mut self.inner.metadata;
                 let before = metadata.epoch();
                 metadata.fetch_answered(from, &asked, &fetched, present)?;
                 if metadata.epoch() != before {
@@ -368,15 +378,15 @@ impl Running {
                 if is_current(&self.fetching, generation) {
                     self.fetching = None;
                 }
-                metadata.snapshot_answered(from, &asked, &piece, present)
+                self.inner.metadata.snapshot_answered(from, &asked, &piece, present)
             }
             Answer::FetchFailed { generation, ended } => {
                 if is_current(&self.fetching, generation) {
                     self.fetching = None;
-                    self.fetch_not_before = present.steady_ms + FETCH_AGAIN_MS;
+                    self.fetch_later(present.steady_ms);
                 }
                 match ended {
-                    Some((leader, epoch)) => metadata.leader_ended(leader, epoch, present),
+                    Some((leader, epoch)) => self.inner.metadata.leader_ended(leader, epoch, present),
                     None => Ok(()),
                 }
             }
