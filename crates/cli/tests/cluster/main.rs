@@ -8,6 +8,7 @@ mod failed_dirs;
 mod failover;
 mod nodes;
 mod racks;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -11,10 +11,11 @@ use metadata::config::broker::validate_dynamic;
 use metadata::controller::{AlterConfigsReply, NewSettings, Refusal};
 use metadata::image::{ConfigResource, ResourceKind, Settings};
 use wire::ErrorCode;
+use wire::codec::{Decoder, Message};
 use wire::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource};
 use wire::messages::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
 
-use super::{Close, Cx, Reply};
+use super::{Close, Cx, Reply, Scope, forwarding};
 use crate::node::Node;
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
@@ -23,19 +24,26 @@ pub async fn handle(cx: &Cx<'_>, request: AlterConfigsRequest<'_>, reply: &mut R
     let node = cx.node;
     let repeated = repeated(request.resources.iter().map(|r| (r.resource_type, r.resource_name.to_string())));
     let mut answers = Answers::default();
-    let mut settings = Vec::new();
-    for resource in request.resources.iter() {
-        match new_settings(node, &resource, &repeated) {
+    let (mut settings, mut resources) = (Vec::new(), Vec::new());
+    for resource in request.resources.values() {
+        match new_settings(cx, &resource, &repeated) {
             Ok(new) => {
                 answers.wait_for(&new.resource);
                 settings.push(new);
+                resources.push(resource);
             }
             Err(refusal) => answers.refuse(resource.resource_type, &resource.resource_name, refusal),
         }
     }
     let decided = match settings.is_empty() {
         true => Ok(Vec::new()),
-        false => node.controller.alter_configs(settings, request.validate_only).await,
+        false => {
+            let rest = AlterConfigsRequest { resources: resources.into(), validate_only: request.validate_only };
+            match forwarding::ask_elsewhere(cx, &rest).await? {
+                Some(answer) => Ok(read_answer(&answer, cx.version())?),
+                None => node.controller.alter_configs(settings, request.validate_only).await,
+            }
+        }
     };
     let responses = answers.with(decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
         error_code: refusal.as_ref().map_or(0, |r| r.code.code()),
@@ -46,7 +54,15 @@ pub async fn handle(cx: &Cx<'_>, request: AlterConfigsRequest<'_>, reply: &mut R
     reply.send(&AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
 }
 
-fn new_settings(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Repeated) -> Result<NewSettings, Refusal> {
+fn read_answer(answer: &[u8], version: i16) -> Result<AlterConfigsReply, Close> {
+    let answer = AlterConfigsResponse::decode(&mut Decoder::new(answer), version).map_err(|_| Close::NoController)?;
+    let results = answer.responses.iter();
+    Ok(results
+        .filter_map(|r| decided_elsewhere(r.resource_type, &r.resource_name, r.error_code, r.error_message.as_deref()))
+        .collect())
+}
+
+fn new_settings(cx: &Cx<'_>, resource: &AlterConfigsResource<'_>, repeated: &Repeated) -> Result<NewSettings, Refusal> {
     let name = &*resource.resource_name;
     let kind = resource_kind(resource.resource_type, name, repeated)?;
     check_keys(resource.configs.iter().map(|c| (c.name.to_string(), c.value.is_none())))?;
@@ -58,7 +74,7 @@ fn new_settings(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Rep
         resource.configs.iter().map(|c| (c.name.to_string(), c.value.as_ref().map(|v| v.to_string()))).collect();
     if kind == ResourceKind::Broker {
         let all: Settings = settings.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
-        check_broker(node, name, &all)?;
+        check_broker(cx, name, &all)?;
     }
     Ok(NewSettings { resource: ConfigResource::new(kind, name), settings })
 }
@@ -103,9 +119,27 @@ pub(super) fn check_keys(keys: impl Iterator<Item = (String, bool)>) -> Result<(
     }
 }
 
-/// Checks that a broker's settings, as they will be, are those of this broker or of all, and that they can be had. The
-/// controller does not do that: only the broker itself knows its file.
-pub(super) fn check_broker(node: &Node, name: &str, all: &Settings) -> Result<(), Refusal> {
+/// What the controller, being another node, says of a resource.
+pub(super) fn decided_elsewhere(
+    resource_type: i8,
+    name: &str,
+    error_code: i16,
+    error_message: Option<&str>,
+) -> Option<(ConfigResource, Result<(), Refusal>)> {
+    let result = match ErrorCode::from_code(error_code) {
+        ErrorCode::None => Ok(()),
+        code => Err(Refusal { code, message: error_message.map(str::to_owned) }),
+    };
+    Some((ConfigResource::new(ResourceKind::from_id(resource_type)?, name), result))
+}
+
+/// Checks that a broker's settings, as they will be, are those of this broker or of all, and that they can be had. Only the
+/// broker itself knows its file: what came to a controller has been to the broker, or goes around it (KIP-919).
+pub(super) fn check_broker(cx: &Cx<'_>, name: &str, all: &Settings) -> Result<(), Refusal> {
+    if cx.peer.scope() == Scope::Controller {
+        return Ok(());
+    }
+    let node = cx.node;
     if !name.is_empty() {
         check_id(node, name)?;
     }

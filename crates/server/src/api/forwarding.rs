@@ -4,12 +4,9 @@ use super::{Close, Cx, Reply};
 use client::Error;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
-use wire::codec::{Decoder, Encoder, Message};
+use wire::codec::{Decoder, Encoder, Message, Request};
 use wire::header::write_request_header;
-use wire::messages::{
-    AlterConfigsRequest, CreateTopicsResponse, DefaultPrincipalData, EnvelopeRequest, EnvelopeResponse,
-    IncrementalAlterConfigsRequest,
-};
+use wire::messages::{CreateTopicsResponse, DefaultPrincipalData, EnvelopeRequest, EnvelopeResponse};
 use wire::{ApiKey, ErrorCode};
 
 /// As long is a controller looked for that answers.
@@ -17,8 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_millis(50);
 /// As long a client waits at most for this node to know what the controller did.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// Settings of loggers are those of a process.
-const BROKER_LOGGER: i8 = 8;
 
 /// Whether requests of this kind are the controller's.
 pub fn is_forwarded(key: ApiKey) -> bool {
@@ -39,25 +34,34 @@ pub fn is_forwarded(key: ApiKey) -> bool {
     )
 }
 
-/// Whether this request has to go to another node. A controller that does not lead sends on as well what tools ask of it: any
-/// of them will do for `--bootstrap-controller`.
-pub fn goes_elsewhere(cx: &Cx<'_>, key: ApiKey, body: &[u8]) -> bool {
-    is_forwarded(key) && !cx.node.controller.is_here() && !is_of_this_process(cx, key, body)
-}
-
-fn is_of_this_process(cx: &Cx<'_>, key: ApiKey, body: &[u8]) -> bool {
-    let mut body = Decoder::new(body);
-    match key {
-        ApiKey::AlterConfigs => AlterConfigsRequest::decode(&mut body, cx.version())
-            .is_ok_and(|request| request.resources.iter().any(|one| one.resource_type == BROKER_LOGGER)),
-        ApiKey::IncrementalAlterConfigs => IncrementalAlterConfigsRequest::decode(&mut body, cx.version())
-            .is_ok_and(|request| request.resources.iter().any(|one| one.resource_type == BROKER_LOGGER)),
-        _ => false,
-    }
+/// Whether this request has to go to another node as it is. A controller that does not lead sends on as well what tools ask
+/// of it: any of them will do for `--bootstrap-controller`. Changes of settings are not among them: a part of them may be
+/// for this very node, which sends on the others ([`ask_elsewhere`]).
+pub fn goes_elsewhere(cx: &Cx<'_>, key: ApiKey) -> bool {
+    let is_of_settings = matches!(key, ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs);
+    is_forwarded(key) && !is_of_settings && !cx.node.controller.is_here()
 }
 
 /// Sends a request on, and its answer back. `false` when this node became the controller meanwhile, and can answer itself.
 pub async fn forward(cx: &Cx<'_>, key: ApiKey, body: &[u8], reply: &mut Reply<'_>) -> Result<bool, Close> {
+    let Some(answer) = answer_from_elsewhere(cx, key, body).await? else { return Ok(false) };
+    known_here(cx, key, &answer).await;
+    reply.send_bytes(&answer)?;
+    Ok(true)
+}
+
+/// The body of the controller's answer to `request`, a part of what the client asked. `None` when this node is the controller.
+pub async fn ask_elsewhere<'m, Q: Request + Message<'m>>(cx: &Cx<'_>, request: &Q) -> Result<Option<Vec<u8>>, Close> {
+    let mut body = Encoder::new();
+    request.encode(&mut body, cx.version())?;
+    let Some(mut answer) = answer_from_elsewhere(cx, Q::KEY, body.bytes()).await? else { return Ok(None) };
+    let (_, header) =
+        wire::header::parse_response_header(&answer, Q::KEY, cx.version()).map_err(|_| Close::NoController)?;
+    Ok(Some(answer.split_off(header)))
+}
+
+/// The controller's answer, with its header and without its length, when another node is the controller.
+async fn answer_from_elsewhere(cx: &Cx<'_>, key: ApiKey, body: &[u8]) -> Result<Option<Vec<u8>>, Close> {
     let request_data = as_it_came(cx, key, body)?;
     let principal =
         DefaultPrincipalData { r#type: "User".into(), name: "ANONYMOUS".into(), token_authenticated: false };
@@ -73,17 +77,13 @@ pub async fn forward(cx: &Cx<'_>, key: ApiKey, body: &[u8], reply: &mut Reply<'_
     let deadline = Instant::now() + PATIENCE;
     while let Some(leader) = cx.node.controller.leader_elsewhere(deadline).await {
         match ask(cx, leader, &request).await {
-            Ok(answer) => {
-                known_here(cx, key, &answer).await;
-                reply.send_bytes(&answer)?;
-                return Ok(true);
-            }
+            Ok(answer) => return Ok(Some(answer)),
             Err(ErrorCode::NotController) if Instant::now() < deadline => sleep(AGAIN).await,
             Err(_) => return Err(Close::NoController),
         }
     }
     match cx.node.controller.is_here() {
-        true => Ok(false),
+        true => Ok(None),
         false => Err(Close::NoController),
     }
 }

@@ -4,17 +4,19 @@ use std::ops::RangeInclusive;
 
 use metadata::config::value::split_list;
 use metadata::config::{Kind, table};
-use metadata::controller::{AlterOp, ConfigChanges, Refusal};
+use metadata::controller::{AlterConfigsReply, AlterOp, ConfigChanges, Refusal};
 use metadata::image::{ConfigResource, ResourceKind, Settings};
 use wire::ErrorCode;
+use wire::codec::{Decoder, Message};
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, IncrementalAlterConfigsRequest};
 use wire::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse, IncrementalAlterConfigsResponse,
 };
 
-use super::alter_configs::{Answers, Repeated, check_broker, check_id, check_keys, repeated, resource_kind};
-use super::{Close, Cx, Reply};
-use crate::node::Node;
+use super::alter_configs::{
+    Answers, Repeated, check_broker, check_id, check_keys, decided_elsewhere, repeated, resource_kind,
+};
+use super::{Close, Cx, Reply, forwarding};
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=1;
 
@@ -26,9 +28,9 @@ pub async fn handle(
     let node = cx.node;
     let repeated = repeated(request.resources.iter().map(|r| (r.resource_type, r.resource_name.to_string())));
     let mut answers = Answers::default();
-    let mut changes = Vec::new();
-    for resource in request.resources.iter() {
-        match changes_of(node, &resource, &repeated) {
+    let (mut changes, mut resources) = (Vec::new(), Vec::new());
+    for resource in request.resources.values() {
+        match changes_of(cx, &resource, &repeated) {
             Ok(change) if change.resource.kind == ResourceKind::BrokerLogger => {
                 let altered = node.loggers.alter(&change.changes, request.validate_only);
                 answers.settle(resource.resource_type, &resource.resource_name, altered);
@@ -36,13 +38,21 @@ pub async fn handle(
             Ok(change) => {
                 answers.wait_for(&change.resource);
                 changes.push(change);
+                resources.push(resource);
             }
             Err(refusal) => answers.refuse(resource.resource_type, &resource.resource_name, refusal),
         }
     }
     let decided = match changes.is_empty() {
         true => Ok(Vec::new()),
-        false => node.controller.incremental_alter_configs(changes, request.validate_only).await,
+        false => {
+            let rest =
+                IncrementalAlterConfigsRequest { resources: resources.into(), validate_only: request.validate_only };
+            match forwarding::ask_elsewhere(cx, &rest).await? {
+                Some(answer) => Ok(read_answer(&answer, cx.version())?),
+                None => node.controller.incremental_alter_configs(changes, request.validate_only).await,
+            }
+        }
     };
     let responses = answers.with(decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
         error_code: refusal.as_ref().map_or(0, |r| r.code.code()),
@@ -53,7 +63,16 @@ pub async fn handle(
     reply.send(&IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
 }
 
-fn changes_of(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Repeated) -> Result<ConfigChanges, Refusal> {
+fn read_answer(answer: &[u8], version: i16) -> Result<AlterConfigsReply, Close> {
+    let answer = IncrementalAlterConfigsResponse::decode(&mut Decoder::new(answer), version);
+    let answer = answer.map_err(|_| Close::NoController)?;
+    let results = answer.responses.iter();
+    Ok(results
+        .filter_map(|r| decided_elsewhere(r.resource_type, &r.resource_name, r.error_code, r.error_message.as_deref()))
+        .collect())
+}
+
+fn changes_of(cx: &Cx<'_>, resource: &AlterConfigsResource<'_>, repeated: &Repeated) -> Result<ConfigChanges, Refusal> {
     let name = &*resource.resource_name;
     let kind = resource_kind(resource.resource_type, name, repeated)?;
     let delete = AlterOp::Delete;
@@ -73,11 +92,11 @@ fn changes_of(node: &Node, resource: &AlterConfigsResource<'_>, repeated: &Repea
     }
     let resource = ConfigResource::new(kind, name);
     match kind {
-        ResourceKind::BrokerLogger => check_id(node, name)?,
+        ResourceKind::BrokerLogger => check_id(cx.node, name)?,
         ResourceKind::Broker => {
             changes.iter().try_for_each(appends_to_a_list)?;
-            let current = node.image().configs.get(&resource).map(|settings| Settings::clone(settings));
-            check_broker(node, name, &changed(current.unwrap_or_default(), &changes))?;
+            let current = cx.node.image().configs.get(&resource).map(|settings| Settings::clone(settings));
+            check_broker(cx, name, &changed(current.unwrap_or_default(), &changes))?;
         }
         ResourceKind::Topic | ResourceKind::Group | ResourceKind::ClientMetrics => {}
     }

@@ -336,7 +336,7 @@ pub async fn dispatch(
     if !peer.scope().serves(key) {
         return Err(unserved());
     }
-    if forwarding::goes_elsewhere(&cx, key, body) && forwarding::forward(&cx, key, body, &mut reply).await? {
+    if forwarding::goes_elsewhere(&cx, key) && forwarding::forward(&cx, key, body, &mut reply).await? {
         return Ok(slot);
     }
     serve(key, &cx, body, &mut reply).await?;
