@@ -136,7 +136,7 @@ impl Partition {
             // The leader's epoch is not known here: after the cut to an older one, the leader is asked again.
             (_, own_end) => own_end.min(log_end),
         };
-        self.truncate(to.max(self.log().log_start_offset()))
+        self.truncate(to)
     }
 
     /// The leader's log does not have the offset that was asked for: it begins at `leader_start` and ends at `leader_end`.
@@ -148,7 +148,7 @@ impl Partition {
             return Ok(Followed::Stale);
         }
         if leader_end < asked.offset {
-            return self.truncate(leader_end.max(self.log().log_start_offset()));
+            return self.truncate(leader_end.max(0));
         }
         if leader_start <= asked.offset {
             // It has it by now.

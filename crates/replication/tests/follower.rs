@@ -192,6 +192,48 @@ fn a_follower_begins_anew_where_the_leaders_log_begins() {
     assert_eq!(late.end(), 10);
 }
 
+/// One that was away for longer than the others kept records is elected all the same. What they have begins beyond its
+/// end, and what it writes from there on must not be missing from their logs.
+#[test]
+fn a_log_that_begins_beyond_the_leaders_end_begins_again_there() {
+    for to_delete in [4, 7] {
+        let mut r = three();
+        lead(&mut r, 1, 1);
+        r[0].append(2, false, 0).unwrap();
+        catch_up(&mut r, 0, 1);
+        catch_up(&mut r, 0, 2);
+        for records in [2, 3] {
+            r[0].append(records, false, 0).unwrap();
+        }
+        catch_up(&mut r, 0, 1);
+        r[1].partition.log_mut().delete_records(to_delete, 0).unwrap();
+        lead(&mut r, 3, 2);
+        let [_, follower, leader] = &mut r;
+        let mut steps = 0;
+        while follower.end() != leader.end() || steps == 0 {
+            steps += 1;
+            assert!(
+                steps < 5,
+                "it begins at {} and ends at {}",
+                follower.partition.log().log_start_offset(),
+                follower.end()
+            );
+            let asked = follower.partition.position().unwrap();
+            match answer(&mut leader.partition, 2, &asked, 0) {
+                Ok(response) => drop(follower.partition.take_answer(&asked, &response.as_answer(), 0).unwrap()),
+                Err(ErrorCode::OffsetOutOfRange) => {
+                    drop(follower.partition.out_of_range(&asked, 0, leader.end()).unwrap())
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        leader.append(6, false, 0).unwrap();
+        fetch(leader, follower, 0);
+        let bytes = |replica: &Replica| replica.partition.log().read_bytes(2, u32::MAX, i64::MAX).unwrap();
+        assert_eq!((follower.partition.log().log_start_offset(), bytes(follower)), (2, bytes(leader)));
+    }
+}
+
 #[test]
 fn a_leader_elected_without_what_was_committed_is_followed_and_it_is_told() {
     let mut r = three();

@@ -237,6 +237,24 @@ fn truncation_drops_whole_batches_epochs_and_producers() {
 }
 
 #[test]
+fn a_cut_below_the_start_offset_takes_it_along() {
+    for (to, end) in [(6, 4), (4, 4), (1, 1)] {
+        let disk = MemDisk::new();
+        let mut log = new_log(&disk, small());
+        for n in 0..10 {
+            append_one(&mut log, batch(&[NOW + n; 4], 40), 1).unwrap();
+        }
+        log.delete_records(5, NOW).unwrap();
+        log.truncate_to(to).unwrap();
+        assert_eq!((log.log_start_offset(), log.log_end_offset()), (end, end), "cut at {to}");
+        assert_eq!(append_one(&mut log, batch(&[NOW], 40), 2).unwrap().base_offset, end);
+        assert_eq!(read_all(&log).len(), 1);
+        let (again, _) = open(disk.arc(), Path::new(DIR), small(), mode(Shutdown::Killed, 0));
+        assert_eq!((again.log_end_offset(), again.latest_epoch()), (end + 1, 2));
+    }
+}
+
+#[test]
 fn records_are_found_by_their_time() {
     let disk = MemDisk::new();
     let mut log = filled(&disk, small(), 300);

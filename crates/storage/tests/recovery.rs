@@ -332,6 +332,33 @@ fn transactions_and_their_index_survive_a_power_cut() {
     }
 }
 
+/// Offsets beyond a cut are in use again: what the index said of them must not come back.
+#[test]
+fn a_transaction_that_was_cut_off_is_not_aborted_after_a_power_cut() {
+    use storage::Disk;
+    for seed in 0..16u64 {
+        let disk = MemDisk::new();
+        let (mut log, _) = on(&disk, small(), Shutdown::Clean, 0);
+        ["/", "/logs"].iter().for_each(|dir| disk.sync_dir(Path::new(dir)).unwrap());
+        append_one(&mut log, produced(9, 0, 0, 1, false), 1).unwrap(); // 0
+        append_one(&mut log, produced(1, 0, 0, 1, true), 1).unwrap(); // 1
+        append_one(&mut log, marker(1, 0, false, 5), 1).unwrap(); // 2
+        sync(&mut log);
+        log.truncate_to(1).unwrap();
+        append_one(&mut log, produced(1, 0, 0, 1, true), 2).unwrap(); // 1
+        append_one(&mut log, marker(1, 0, true, 5), 2).unwrap(); // 2
+        sync(&mut log);
+        drop(log);
+        let mut random = seed;
+        disk.power_cut(|| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 33
+        });
+        let (log, _) = on(&disk, small(), Shutdown::PowerCut, 3);
+        assert_eq!((log.log_end_offset(), log.aborted_transactions(0, 3).unwrap()), (3, vec![]), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_failed_or_short_write_takes_the_log_offline_and_leaves_no_tail() {
     for (torn_bytes, error) in [(0, ErrorKind::StorageFull), (70, ErrorKind::StorageFull), (100, ErrorKind::Other)] {

@@ -11,16 +11,16 @@ use crate::txn_index;
 
 impl Log {
     /// Drops everything from `offset` on; a batch that holds `offset` goes whole. An offset at or beyond the end cuts
-    /// nothing, but an epoch that wrote nothing yet is forgotten: the leader that begins next may not know of it. The
-    /// recovery point may go back: its checkpoint must be written before the next append.
+    /// nothing, but an epoch that wrote nothing yet is forgotten: the leader that begins next may not know of it. A cut
+    /// below the log start offset takes that with it: what comes next begins there. Recovery point and log start offset
+    /// may go back: their checkpoints must be written before the next append.
     pub fn truncate_to(&mut self, offset: i64) -> Result<(), Fault> {
         self.online()?;
         if offset >= self.log_end_offset {
             let end = self.log_end_offset;
             return if self.epochs.truncate_from_end(end) { self.store_epochs() } else { Ok(()) };
         }
-        let truncated =
-            if offset < self.segments[0].base_offset { self.restart_at(offset) } else { self.cut_at(offset) };
+        let truncated = if offset < self.log_start_offset { self.restart_at(offset) } else { self.cut_at(offset) };
         self.note(truncated)
     }
 
@@ -76,8 +76,11 @@ impl Log {
         };
         segment.cut(end, position, &self.config)?;
         self.log_end_offset = end;
+        self.log_start_offset = self.log_start_offset.min(end);
         let txn_path = self.folder.path(self.segments[keep].base_offset, TXN_INDEX_SUFFIX);
         txn_index::truncate_to(self.disk(), &txn_path, end).context("truncate", &txn_path)?;
+        // Until that is on the disk, nothing beyond the cut counts as synced: its entries would be those of before.
+        self.sync.txn_index_changed();
         self.damage.retain(|damage| damage.offset < end);
         self.sync.truncated(end);
         self.recount_active(position)?;
