@@ -92,13 +92,15 @@ impl Leader {
     /// A leadership that begins, or goes on under another epoch (`before`).
     pub fn new(me: i32, assignment: &Assignment, before: Option<Leader>, log_end: i64, now_ms: i64) -> Leader {
         let since = before.as_ref().map_or(assignment.leader_epoch, |before| before.since);
+        // Where epochs were passed over, another broker may have led: who followed it has cut its log to that one's.
+        let known = before.filter(|before| before.epoch + 1 == assignment.leader_epoch);
         let mut leader = Leader {
             epoch: assignment.leader_epoch,
             since,
             start_offset: log_end,
             isr: Isr::new(assignment.partition_epoch, &assignment.isr),
             assigned_epoch: assignment.partition_epoch,
-            followers: before.map(|before| before.followers).unwrap_or_default(),
+            followers: known.map(|before| before.followers).unwrap_or_default(),
         };
         leader.set_replicas(me, assignment, now_ms);
         for follower in &mut leader.followers {

@@ -285,6 +285,40 @@ fn an_unbroken_leadership_keeps_its_promises_under_a_new_epoch() {
     assert_eq!(a.partition.acknowledged(&ack), Some(Ok(())));
 }
 
+/// The states of the partition may come several at once. Where another broker led in between, followers have cut their logs
+/// to that one's, and what they had under the epoch before says nothing.
+#[test]
+fn what_followers_had_before_another_leadership_counts_no_more() {
+    let (mut a, mut b, mut c) = three(Durability::PageCache, 1, ALL);
+    a.append(2, true, 0).unwrap();
+    for _ in 0..2 {
+        fetch(&mut a, &mut b, 1);
+        fetch(&mut a, &mut c, 1);
+    }
+    let ack = a.append(3, true, 2).unwrap();
+    for _ in 0..2 {
+        fetch(&mut a, &mut c, 2);
+    }
+    assert_eq!((a.high_watermark(), b.end(), c.end()), (2, 2, 5));
+    // The second leads for a moment, and only the third hears of it.
+    for replica in [&mut b, &mut c] {
+        replica.assign(&assignment(2, 2, 2, ALL, ALL), 3);
+    }
+    fetch(&mut b, &mut c, 3);
+    assert_eq!(c.end(), 2);
+    for replica in [&mut a, &mut b, &mut c] {
+        replica.assign(&assignment(1, 3, 3, ALL, ALL), 4);
+    }
+    for _ in 0..3 {
+        fetch(&mut a, &mut b, 5);
+    }
+    assert_eq!((b.end(), a.high_watermark(), a.partition.acknowledged(&ack)), (5, 2, None), "the third has 2");
+    for _ in 0..3 {
+        fetch(&mut a, &mut c, 6);
+    }
+    assert_eq!((c.end(), a.partition.acknowledged(&ack)), (5, Some(Ok(()))));
+}
+
 #[test]
 fn parked_fetches_hear_of_what_they_may_see() {
     let (mut a, mut b, _) = three(Durability::PageCache, 1, &[1, 2]);
