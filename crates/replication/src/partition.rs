@@ -335,9 +335,11 @@ impl Partition {
         self.log.recovery_point().min(self.log.log_end_offset())
     }
 
-    /// Whether something was appended that counts only once it is synced, and is not.
+    /// Whether something was appended that counts only once it is synced, and is not. Of a log that is offline nothing ever is.
     pub fn is_behind(&self) -> bool {
-        self.settings.durability == Durability::Synced && self.synced_end() < self.log.log_end_offset()
+        self.settings.durability == Durability::Synced
+            && self.synced_end() < self.log.log_end_offset()
+            && self.log.fault().is_none()
     }
 
     /// What must be synced, with the offset that it covers; to be run without holding the partition.
