@@ -106,6 +106,10 @@ impl Housekeeping {
             return;
         }
         error!(dir = %path.display(), error = %fault, "the log directory failed and is offline: its partitions are not served");
+        // The kernel forgets what it could not write, and shows it for as long as it stays in the page cache.
+        if let Err(fault) = dir.log_dir.distrust() {
+            warn!(error = %fault, "the next start will not know that this directory may have lost records");
+        }
         // What is in the same directory is no better off: none of it may be served as if it were whole.
         let offline = Fault::new("use", path, &io::Error::other("the log directory is offline"));
         for cell in node.partitions.table().cells().filter(|cell| cell.log_dir == path) {

@@ -158,6 +158,16 @@ impl LogDir {
         self.write_boot_id(boot_id)
     }
 
+    /// Something went wrong with the disk: what was written may not be there, though the machine goes on. The next start must
+    /// not take this for a kill.
+    pub fn distrust(&self) -> Result<(), Fault> {
+        let path = self.path.join(BOOT_ID_FILE);
+        match self.disk.remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.context("remove", &path),
+        }
+    }
+
     fn write_boot_id(&self, boot_id: &str) -> Result<(), Fault> {
         let path = self.path.join(BOOT_ID_FILE);
         // Until it is durable, a power cut shows the boot id of before, or none: both say power cut.

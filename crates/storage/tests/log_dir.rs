@@ -70,6 +70,12 @@ fn clean_stop_kill_and_power_cut_are_told_apart() {
     dir.begin(BOOT).unwrap();
     drop(dir);
     assert_eq!(open(&disk, BOOT).shutdown(), Shutdown::Killed, "the marker counts once");
+    let dir = open(&disk, BOOT);
+    dir.begin(BOOT).unwrap();
+    dir.distrust().unwrap();
+    dir.distrust().unwrap();
+    drop(dir);
+    assert_eq!(open(&disk, BOOT).shutdown(), Shutdown::PowerCut, "what a failed disk kept is not known");
 }
 
 #[test]
