@@ -45,12 +45,21 @@ impl Reconciler {
         let mut table = Table::clone(&node.partitions.table());
         let mut made = Made::new();
         let mut held = Vec::new();
+        let mut failed: Vec<(PathBuf, Fault)> = Vec::new();
         for command in commands {
             match command {
                 Command::Know { topic } => self.know(node, image, &mut table, &topic),
                 Command::Hold { topic, partition, directory, assignment } => {
-                    let cell = self.hold(node, &mut table, &mut made, &topic, partition, directory, &assignment);
-                    held.extend(cell);
+                    match self.hold(node, &mut table, &mut made, &topic, partition, directory, &assignment) {
+                        Ok(cell) => held.extend(cell),
+                        Err(fault) => {
+                            let dir = self.dirs.iter().find(|dir| fault.path.starts_with(dir.path()));
+                            if dir.is_none_or(|dir| !dir.is_offline()) {
+                                error!(topic = %topic.name, partition, error = %fault, "the partition cannot be held");
+                            }
+                            failed.extend(dir.map(|dir| (dir.path().to_owned(), fault)));
+                        }
+                    }
                 }
                 Command::Drop { topic, topic_id, partition } => {
                     drop_partition(node, &mut table, &topic, topic_id, partition);
@@ -66,13 +75,14 @@ impl Reconciler {
         }
         // New directories must be durable before anything in them is acknowledged.
         for path in made.keys() {
-            if let Some(dir) = self.dirs.by_path(path)
-                && let Err(fault) = dir.log_dir.sync()
-            {
-                node.log_dir_failed(path, &fault);
-            }
+            let synced = self.dirs.by_path(path).map_or(Ok(()), |dir| dir.log_dir.sync());
+            failed.extend(synced.err().map(|fault| (path.clone(), fault)));
         }
         node.housekeeping.publish(node, &made, table);
+        // Only now, for it must find the partitions that are new in there.
+        for (path, fault) in &failed {
+            node.log_dir_failed(path, fault);
+        }
         node.replicas.follow(node, held);
     }
 
@@ -103,21 +113,15 @@ impl Reconciler {
         index: i32,
         directory: Uuid,
         assignment: &Assignment,
-    ) -> Option<Arc<Cell>> {
-        let entry = table.by_id(&topic.id).cloned()?;
+    ) -> Result<Option<Arc<Cell>>, Fault> {
+        let Some(entry) = table.by_id(&topic.id).cloned() else { return Ok(None) };
         let cell = match entry.cell(index) {
             Some(cell) => cell.clone(),
             None => {
                 let opened = self.opened.remove(&(topic.id, index)).map(Ok);
-                let opened = opened
-                    .unwrap_or_else(|| self.dirs.open_log(topic, index, directory, &entry.config, node.clock.now_ms()));
-                let opened = match opened {
-                    Ok(opened) => opened,
-                    Err(fault) => {
-                        error!(topic = %topic.name, partition = index, error = %fault, "the partition cannot be opened");
-                        return None;
-                    }
-                };
+                let opened = opened.unwrap_or_else(|| {
+                    self.dirs.open_log(topic, index, directory, &entry.config, node.clock.now_ms())
+                })?;
                 if opened.is_new {
                     let here = made.entry(opened.dir.path().to_owned()).or_default();
                     here.insert((topic.name.to_string(), index));
@@ -134,17 +138,14 @@ impl Reconciler {
         let assigned = partition.assign(assignment, node.clock.now_ms());
         let is_behind = partition.is_behind();
         drop(partition);
-        if let Err(fault) = assigned {
-            node.log_failed(&cell, &fault);
-            return None;
-        }
+        assigned?;
         if is_behind {
             node.sync(&cell);
         }
-        Some(cell)
+        Ok(Some(cell))
     }
 
-    fn configure(&mut self, node: &Node, image: &Image, table: &mut Table, name: &str) {
+    fn configure(&mut self, node: &Arc<Node>, image: &Image, table: &mut Table, name: &str) {
         let Some(topic) = table.by_name(name).cloned() else { return };
         let config = self.config(node, image, name);
         if *config == *topic.config {
@@ -155,6 +156,11 @@ impl Reconciler {
             let mut partition = cell.lock();
             partition.log_mut().set_config(log_config.clone());
             partition.set_settings(self.dirs.replica_settings(&config));
+            let is_behind = partition.is_behind();
+            drop(partition);
+            if is_behind {
+                node.sync(cell);
+            }
         }
         table.insert(Arc::new(Topic { config, ..Topic::clone(&topic) }));
     }

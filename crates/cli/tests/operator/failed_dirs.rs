@@ -57,6 +57,21 @@ fn a_broker_stops_with_the_last_of_its_log_directories() {
 }
 
 #[test]
+fn a_directory_in_which_no_partition_can_be_made_is_offline() {
+    let folder = tempfile::Builder::new().prefix("operator-").tempdir().unwrap();
+    let settings = format!("metadata.log.dir={}\n{SOON}", folder.path().join("meta").display());
+    let mut b = Broker::start_in(folder, &["a", "b"], &settings, Vec::new());
+    for dir in ["a", "b"] {
+        fs::write(b.folder.path().join(dir).join("t-0"), "no directory").unwrap();
+    }
+    b.tool("kafka-topics", &["--create", "--topic", "t"]);
+    wait_until("one is offline", || b.log().contains("the log directory failed"));
+    assert!(b.is_running(), "the other one is served");
+    b.tool("kafka-topics", &["--create", "--topic", "other", "--partitions", "2"]);
+    assert!(dirs(&b).iter().any(|(_, partitions)| partitions.len() == 2), "{:?}", dirs(&b));
+}
+
+#[test]
 fn a_broker_stops_with_the_directory_of_the_metadata_log() {
     let Some((folder, disk)) = small_disk("1m") else { return };
     let meta = folder.path().join("small");
