@@ -107,3 +107,29 @@ fn more_partitions_than_anybody_could_want_are_refused_quickly() {
         broker.is_well();
     }
 }
+
+/// What is not UTF-8 is replaced, by three bytes for each of its own: the name is longer then than any that can be written.
+#[test]
+fn a_setting_whose_name_is_no_utf8_stops_no_controller() {
+    let mut broker = Broker::start();
+    for (resource_type, resource_name) in [(4, ""), (32, "group")] {
+        let config = incremental_alter_configs_request::AlterableConfig {
+            name: "?".repeat(20_000).into(),
+            config_operation: 0,
+            value: Some("1".into()),
+        };
+        let resource = incremental_alter_configs_request::AlterConfigsResource {
+            resource_type,
+            resource_name: resource_name.into(),
+            configs: vec![config].into(),
+        };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource].into(), ..Default::default() };
+        let mut client = broker.connect();
+        let mut content = client.encode(0, &request);
+        content.iter_mut().filter(|byte| **byte == b'?').for_each(|byte| *byte = 0xff);
+        client.send_frame(&content);
+        client.is_closed();
+        broker.is_well();
+    }
+    assert_eq!(create(&mut broker.connect(), &unique("made")), "NONE", "there is a controller");
+}

@@ -181,13 +181,19 @@ impl<'a> Decoder<'a> {
         self.nullable_string()?.ok_or_else(|| self.error(DecodeProblem::Null))
     }
 
-    /// A string or null. No string is longer than 32,767 bytes, compact or not.
+    /// A string or null. No string is longer than 32,767 bytes, compact or not, also after replacements, so that whatever
+    /// was read can be written.
     pub fn nullable_string(&mut self) -> Result<Option<Str<'a>>, DecodeError> {
-        match self.length(false)? {
-            Some(length) if length <= i16::MAX as usize => Ok(Some(String::from_utf8_lossy(self.take(length)?))),
-            Some(length) => Err(self.error(DecodeProblem::Length(length as i64))),
-            None => Ok(None),
+        let Some(length) = self.length(false)? else { return Ok(None) };
+        let too_long = |length: usize| length > i16::MAX as usize;
+        if too_long(length) {
+            return Err(self.error(DecodeProblem::Length(length as i64)));
         }
+        let text = String::from_utf8_lossy(self.take(length)?);
+        if too_long(text.len()) {
+            return Err(self.error(DecodeProblem::Length(text.len() as i64)));
+        }
+        Ok(Some(text))
     }
 
     pub fn bytes(&mut self) -> Result<Bytes<'a>, DecodeError> {

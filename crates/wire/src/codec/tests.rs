@@ -146,6 +146,9 @@ fn strings_have_kafkas_limit_and_what_is_not_utf8_is_replaced() {
 
     assert_eq!(Decoder::new(&[0, 3, b'a', 0xff, b'b']).string().as_deref(), Ok("a\u{fffd}b"));
     assert!(matches!(Decoder::new(&[0, 1, b'a']).string(), Ok(std::borrow::Cow::Borrowed("a"))));
+    // Three bytes stand for each: what was decided on such a string could not be written.
+    let no_utf8 = [&[0x4e, 0x20][..], &[0xff; 20_000]].concat();
+    assert_eq!(problem(Decoder::new(&no_utf8).string()), DecodeProblem::Length(60_000));
     assert_eq!(problem(Decoder::new(&[0xff, 0xfe]).string()), DecodeProblem::Length(-2));
     assert_eq!(problem(Decoder::new(&[0xff, 0xff]).string()), DecodeProblem::Null);
 }
