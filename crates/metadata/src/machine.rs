@@ -107,6 +107,7 @@ pub struct Committed<S: State, Reply> {
 }
 
 struct InFlight<S: State, Reply> {
+    base_offset: i64,
     end_offset: i64,
     state: S,
     change: S::Change,
@@ -136,6 +137,11 @@ impl<S: State, Reply> Machine<S, Reply> {
         self.next_offset
     }
 
+    /// Where the oldest batch in flight begins: of that and what follows the published state has nothing.
+    pub fn in_flight_from(&self) -> i64 {
+        self.in_flight.front().map_or(self.next_offset, |oldest| oldest.base_offset)
+    }
+
     /// The log got something of its own (control records): the next batch goes to `next_offset`.
     pub fn continue_at(&mut self, next_offset: i64) {
         assert!(next_offset >= self.next_offset, "what is in flight has its place in the log already");
@@ -160,6 +166,7 @@ impl<S: State, Reply> Machine<S, Reply> {
         assert_eq!(draft.base_offset, self.next_offset, "a batch was decided on a state that is no longer the newest");
         self.next_offset += draft.records.len() as i64;
         self.in_flight.push_back(InFlight {
+            base_offset: draft.base_offset,
             end_offset: self.next_offset,
             state: draft.state,
             change: draft.change,

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use common::{CLUSTER, chance, directory, present, start};
 use metadata::controller::default_bootstrap_records;
+use metadata::image::MetadataVersion;
 use metadata::quorum::{
-    FetchFrom, FetchRequest, Fetched, FetchedContent, Format, Known, LogEnd, MetadataNode, MetadataOptions, NextFetch,
-    Outgoing, Voter, VoterSet, format,
+    FetchFrom, FetchRequest, Fetched, FetchedContent, Format, Known, LogEnd, METADATA_DIR, MetadataNode,
+    MetadataOptions, NextFetch, Outgoing, QuorumRecords, SnapshotId, Voter, VoterSet, encode_snapshot, format,
 };
 use storage::Disk;
 use storage::testing::MemDisk;
@@ -25,6 +26,10 @@ fn node(votes: bool) -> MetadataNode {
     disk.create_dir(Path::new(LOG_DIR)).unwrap();
     let how = Format { voters: None, bootstrap: default_bootstrap_records() };
     format(&disk, Path::new(LOG_DIR), &how, 1).unwrap();
+    open(&disk, votes)
+}
+
+fn open(disk: &MemDisk, votes: bool) -> MetadataNode {
     let ids = if votes { 1..=3 } else { 2..=4 };
     let options = MetadataOptions {
         votes,
@@ -119,4 +124,30 @@ fn an_answer_that_comes_twice_is_taken_once_though_the_log_ends_where_it_did() {
     assert_eq!((node.end_offset(), node.quorum().high_watermark()), (2, 2));
     answer(&mut node, question, &diverging);
     assert_eq!((node.end_offset(), node.quorum().high_watermark()), (2, 2));
+}
+
+/// It fetched a snapshot that ends before its own log did, and was killed before it had cut that log.
+#[test]
+fn a_log_from_before_the_latest_snapshot_is_given_up_for_it() {
+    let disk = MemDisk::new();
+    disk.create_dir(Path::new(LOG_DIR)).unwrap();
+    let mut follower = open(&disk, true);
+    hear(&mut follower, 1, 2);
+    for offset in 0..5 {
+        let question = asked(&follower);
+        answer(&mut follower, question, &fetched(1, 2, 0, batch(offset, 1)));
+    }
+    drop(follower);
+    let id = SnapshotId { epoch: 2, end_offset: 3 };
+    let quorum = QuorumRecords::default();
+    let snapshot =
+        encode_snapshot(default_bootstrap_records().into_iter(), MetadataVersion::LATEST, &quorum, id.epoch, 5, 5);
+    disk.write_atomically(&Path::new(LOG_DIR).join(METADATA_DIR).join(id.file_name()), &snapshot, true).unwrap();
+    let mut follower = open(&disk, true);
+    hear(&mut follower, 2, 3);
+    let (_, request) = asked(&follower);
+    assert_eq!((request.offset, request.last_epoch, request.high_watermark), (3, 2, 3));
+    let question = asked(&follower);
+    answer(&mut follower, question, &fetched(2, 3, 4, batch(3, 2)));
+    assert_eq!((follower.end_offset(), follower.quorum().high_watermark()), (4, 4));
 }

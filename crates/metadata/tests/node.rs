@@ -381,6 +381,19 @@ fn a_leader_whose_log_begins_earlier_again_after_a_crash_still_knows_where_epoch
 }
 
 #[test]
+fn a_fetch_from_before_all_offsets_is_refused_and_stops_nobody() {
+    let mut node = open(&formatted());
+    prepare(&mut node);
+    for (offset, last_epoch) in [(-5, node.epoch()), (i64::MIN, node.epoch()), (0, -1)] {
+        let replica = ReplicaKey { id: 9, directory_id: directory(9) };
+        let (current_epoch, high_watermark, max_bytes) = (node.epoch(), 0, 1);
+        let request = FetchRequest { replica, current_epoch, offset, last_epoch, high_watermark, max_bytes };
+        let answer = node.fetch(&request, &mut present(&mut chance(1))).unwrap().unwrap();
+        assert_eq!(answer.known.error, ErrorCode::InvalidRequest, "{offset}, {last_epoch}");
+    }
+}
+
+#[test]
 fn a_snapshot_is_due_by_time_only_when_there_is_something_new() {
     let disk = formatted();
     let mut node = open(&disk);

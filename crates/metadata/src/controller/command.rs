@@ -132,6 +132,11 @@ impl Controller {
         self.machine.next_offset()
     }
 
+    /// Where the first batch begins that is not committed, or the next one would.
+    pub fn in_flight_from(&self) -> i64 {
+        self.machine.in_flight_from()
+    }
+
     /// The log got something that is not the controller's, and ends at `next_offset` now.
     pub fn continue_at(&mut self, next_offset: i64) {
         self.machine.continue_at(next_offset);

@@ -122,7 +122,9 @@ pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Loaded, OpenError> {
             return Err(refused(path, &reason));
         }
         let bytes = disk.read(path, SEGMENT_BYTES_MAX).map_err(fault("read a segment in"))?;
-        loaded.apply_segment(*base_offset, &bytes).map_err(|reason| refused(path, &reason))?;
+        if !loaded.apply_segment(*base_offset, &bytes).map_err(|reason| refused(path, &reason))? {
+            break;
+        }
     }
     match loaded.image.features.unsupported() {
         Some(reason) => Err(refused(dir, &reason)),
@@ -165,7 +167,8 @@ impl Loaded {
         Ok(())
     }
 
-    fn apply_segment(&mut self, base_offset: i64, bytes: &[u8]) -> Result<(), String> {
+    /// `false` when the log is from before the snapshot: see [`MetadataLog::open`](super::MetadataLog::open).
+    fn apply_segment(&mut self, base_offset: i64, bytes: &[u8]) -> Result<bool, String> {
         let mut delta = Delta::default();
         let mut next = base_offset;
         for batch in batches(bytes) {
@@ -173,12 +176,15 @@ impl Loaded {
                 // No CRC covers the base offset: it may be all that is missing.
                 Ok(batch) if batch.is_crc_valid() && batch.base_offset() >= next => batch,
                 // The rest was never written whole. Damage within the log is found when it is opened.
-                Ok(_) | Err(BatchError::Truncated { .. }) => return Ok(()),
-                Err(_) => return Ok(()),
+                Ok(_) | Err(BatchError::Truncated { .. }) => return Ok(true),
+                Err(_) => return Ok(true),
             };
             next = batch.next_offset();
             if batch.last_offset() < self.end_offset {
                 continue;
+            }
+            if batch.leader_epoch() < self.last_epoch {
+                return Ok(false);
             }
             if batch.base_offset() > self.end_offset {
                 return Err(format!("offsets {} to {} are missing", self.end_offset, batch.base_offset() - 1));
@@ -204,7 +210,7 @@ impl Loaded {
             self.last_timestamp_ms = batch.max_timestamp();
             self.bytes_after_snapshot += batch.size() as u64;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The voters that count: those of the log, or where they are static those of the configuration, or else of the file

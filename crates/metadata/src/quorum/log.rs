@@ -81,10 +81,14 @@ impl MetadataLog {
                 damage.reason
             )));
         }
-        let start = loaded.snapshot.map_or(0, |id| id.end_offset);
-        if log.log_end_offset() < start {
-            // The snapshot is ahead of the log: it came whole, and the log begins anew behind it.
-            log.truncate_fully_and_start_at(start)?;
+        if let Some(snapshot) = loaded.snapshot {
+            let last_epoch = log.epoch_of(log.log_end_offset() - 1);
+            let is_older = last_epoch.is_some_and(|epoch| epoch < snapshot.epoch);
+            // The snapshot came from a leader, and a crash before the log was cut: it begins anew behind the snapshot. What
+            // an older log has beyond that nobody committed.
+            if log.log_end_offset() < snapshot.end_offset || is_older {
+                log.truncate_fully_and_start_at(snapshot.end_offset)?;
+            }
         }
         if log.log_end_offset() != loaded.end_offset {
             return Err(OpenError::Refused(format!(

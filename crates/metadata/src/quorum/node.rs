@@ -216,6 +216,10 @@ impl MetadataNode {
         if let Some(refused) = self.refuses(request.current_epoch) {
             return Ok(Some(self.fetched(refused, FetchedContent::Records(Vec::new()))));
         }
+        if request.offset < 0 || request.last_epoch < 0 {
+            let refused = self.quorum.known(ErrorCode::InvalidRequest);
+            return Ok(Some(self.fetched(refused, FetchedContent::Records(Vec::new()))));
+        }
         let none = self.quorum.known(ErrorCode::None);
         match self.log.compare(request.offset, request.last_epoch) {
             Comparison::Diverging(end) if !self.has(Bug::IgnoreDivergence) => {
@@ -407,7 +411,8 @@ impl MetadataNode {
         let image = self.image().clone();
         let end_offset = match &self.state {
             State::Active(_) if self.has(Bug::SnapshotBeyondCommitted) => self.log.end_offset(),
-            State::Active(_) => self.quorum.high_watermark(),
+            // A decision may be committed in part, and the image has none of it then.
+            State::Active(controller) => self.quorum.high_watermark().min(controller.in_flight_from()),
             State::Standby(standby) => standby.next,
         };
         if image.is_in_transaction() || end_offset == 0 || image.offset + 1 > end_offset {
