@@ -193,7 +193,7 @@ impl Node {
             // Hosts may be named in the limits, and names take a while to look up.
             self.runtime.spawn_blocking(move || node.configure_limits());
         }
-        self.groups.follow(self, &image, delta);
+        self.groups.follow(self, delta);
     }
 
     /// Takes in the state that the node begins with.
@@ -204,7 +204,7 @@ impl Node {
         self.spread_followers(&image);
         let commands = broker::reconcile_all(&image, self.node_id);
         self.carry_out(image.clone(), commands);
-        self.groups.take_up(self, &image);
+        self.groups.take_up(self);
         self.configure_limits();
         self.remark(&self.image());
     }

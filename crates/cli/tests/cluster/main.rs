@@ -7,6 +7,7 @@ mod absent;
 mod failed_dirs;
 mod failover;
 mod nodes;
+mod offsets;
 mod racks;
 mod settings;
 

@@ -190,7 +190,7 @@ impl Cluster {
 
     pub fn wait_for_full_isr(&self, topic: &str) {
         wait("every replica is in sync", || {
-            self.partitions(topic).iter().all(|(_, isr, _)| isr.len() == 3).then_some(())
+            self.partitions(topic).iter().all(|(_, isr, replicas)| isr.len() == replicas.len()).then_some(())
         });
     }
 

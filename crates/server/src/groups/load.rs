@@ -3,6 +3,7 @@
 use super::slot::Slot;
 use crate::node::Node;
 use crate::partitions::Cell;
+use coordinator::store::Store;
 use coordinator::{LoadError, Loader, Shard};
 use metadata::image::Image;
 use replication::{Ack, Park};
@@ -35,16 +36,14 @@ enum Failed {
 }
 
 /// Loads coordinators, empty ones on the spot, the others on threads that may wait for the disk.
-///
-/// `image` has every topic whose offsets can be in the logs: it is at least as new as the leaderships.
-pub fn load(node: &Arc<Node>, image: &Arc<Image>, slots: Vec<Arc<Slot>>) {
+pub fn load(node: &Arc<Node>, slots: Vec<Arc<Slot>>) {
     let is_empty = |slot: &Arc<Slot>| {
         let partition = slot.cell.lock();
         partition.log().log_start_offset() == partition.log().log_end_offset()
     };
     let (empty, rest): (Vec<_>, Vec<_>) = slots.into_iter().partition(is_empty);
     for slot in empty {
-        load_one(node, image, &slot);
+        load_one(node, &slot);
     }
     if rest.is_empty() {
         return;
@@ -52,22 +51,21 @@ pub fn load(node: &Arc<Node>, image: &Arc<Image>, slots: Vec<Arc<Slot>>) {
     let workers = rest.len().min(AT_ONCE);
     let queue = Arc::new(Mutex::new(VecDeque::from(rest)));
     for _ in 0..workers {
-        let (node, image, queue) = (node.clone(), image.clone(), queue.clone());
+        let (node, queue) = (node.clone(), queue.clone());
         node.groups.runtime.clone().spawn_blocking(move || {
             loop {
                 let Some(slot) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
-                load_one(&node, &image, &slot);
+                load_one(&node, &slot);
             }
         });
     }
 }
 
-fn load_one(node: &Arc<Node>, image: &Image, slot: &Arc<Slot>) {
+fn load_one(node: &Arc<Node>, slot: &Arc<Slot>) {
     let started_ms = node.clock.now_ms();
     let (runtime, cell, epoch) = (node.groups.runtime.clone(), slot.cell.clone(), slot.epoch);
     match read(node, slot) {
         Ok((mut shard, end)) => {
-            let missing = topics_gone(image, &shard);
             let took_ms = node.clock.now_ms() - started_ms;
             if took_ms > TELL_AFTER_MS {
                 let groups = shard.store().groups().count();
@@ -78,7 +76,10 @@ fn load_one(node: &Arc<Node>, image: &Image, slot: &Arc<Slot>) {
                 // What the load itself found due: a rebalance of a group that is too large by now.
                 let effects = shard.tick(node.groups.now(&node));
                 slot.serve(&node, shard, end, effects);
-                for (topic, id) in missing {
+                // Only now: of topics that are deleted from here on the slot is told. Those of which an offset can be in the
+                // log are in the state, which is at least as new as the leadership.
+                let store = slot.with_shard(|shard| shard.store().clone()).unwrap_or_default();
+                for (topic, id) in topics_gone(&node.image(), &store) {
                     slot.topic_deleted(&node, &topic, id);
                 }
             };
@@ -151,7 +152,7 @@ fn read(node: &Arc<Node>, slot: &Slot) -> Result<(Shard, i64), Failed> {
 }
 
 /// Topics with committed offsets that were deleted before the offsets could be.
-fn topics_gone(image: &Image, shard: &Shard) -> BTreeSet<(Arc<str>, Uuid)> {
-    let named = shard.store().offsets().map(|(key, value)| (key.topic.clone(), value.topic_id));
+fn topics_gone(image: &Image, store: &Store) -> BTreeSet<(Arc<str>, Uuid)> {
+    let named = store.offsets().map(|(key, value)| (key.topic.clone(), value.topic_id));
     named.filter(|(_, id)| !id.is_zero() && image.topics.get(*id).is_none()).collect()
 }

@@ -98,7 +98,7 @@ impl Groups {
     /// Takes up the partitions of the offsets topic that this node leads now, gives up the others, and forgets the
     /// offsets of topics that were deleted. To be called after every change of the partitions; cheap when the change
     /// concerns neither.
-    pub fn follow(&self, node: &Arc<Node>, image: &Arc<Image>, delta: &Delta) {
+    pub fn follow(&self, node: &Arc<Node>, delta: &Delta) {
         // The controller's thread is not one of the runtime's, but what is written here may want a sync.
         let _runtime = self.runtime.enter();
         let table = node.partitions.table();
@@ -106,7 +106,7 @@ impl Groups {
         let removed = |id: &Uuid| delta.removed_topics.get(id).is_some_and(|topic| &*topic.name == GROUP_OFFSETS);
         drop(table);
         if offsets_id.is_some_and(|id| delta.topics.contains_key(&id)) || delta.removed_topics.keys().any(removed) {
-            self.take_up(node, image);
+            self.take_up(node);
         }
         for (id, topic) in delta.removed_topics.iter().filter(|(_, topic)| &*topic.name != GROUP_OFFSETS) {
             for slot in self.slots.load().values() {
@@ -116,7 +116,7 @@ impl Groups {
     }
 
     /// As [`Groups::follow`], for a node that has just come up.
-    pub fn take_up(&self, node: &Arc<Node>, image: &Arc<Image>) {
+    pub fn take_up(&self, node: &Arc<Node>) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.slots.load_full();
         let led = led(node);
@@ -144,7 +144,7 @@ impl Groups {
         for slot in given_up {
             slot.give_up(node, ErrorCode::NotCoordinator);
         }
-        load::load(node, image, to_load);
+        load::load(node, to_load);
     }
 
     /// Puts a fresh slot in the place of one that cannot go on, and loads it.
@@ -158,7 +158,7 @@ impl Groups {
         let fresh = Arc::new(Slot::new(slot.cell.clone(), slot.epoch));
         slots.insert(index, fresh.clone());
         self.slots.store(Arc::new(slots));
-        load::load(node, &node.image(), vec![fresh]);
+        load::load(node, vec![fresh]);
     }
 
     /// The partition that a group belongs to: by the topic as it is, or as it would be made.

@@ -213,24 +213,30 @@ impl Slot {
             let outcome = self.append_records(node, records);
             let end = writes.last().map_or(0, |write| write.end);
             let mut inner = self.inner();
-            inner.appending = false;
             match outcome {
                 Ok(log_end) => {
+                    inner.appending = false;
                     inner.appended = end;
                     inner.in_flight.push_back(InFlight { log_end, end });
                     drop(inner);
                     self.commit(node);
                 }
                 Err(Refused { error, clean: true }) if inner.in_flight.is_empty() => {
-                    // What was decided meanwhile was decided on top of it.
+                    inner.appending = false;
+                    // What was decided meanwhile was decided on top of it. Under one lock until the shard knows, or more would be,
+                    // and would reach the log.
                     inner.outbox.clear();
                     let (now, appended) = (node.groups.now(node), inner.appended);
-                    drop(inner);
-                    let _ = self.act(node, |_, shard| shard.failed(now, error, appended));
+                    if let Some(shard) = &mut inner.shard {
+                        let effects = shard.failed(now, error, appended);
+                        node.groups.timer.at(shard.next_deadline());
+                        inner.take(effects);
+                    }
                 }
                 Err(refused) => {
+                    // Nobody appends to this slot any more.
                     drop(inner);
-                    self.start_over(node, refused.error);
+                    return self.start_over(node, refused.error);
                 }
             }
         }
@@ -288,13 +294,22 @@ impl Slot {
         }
     }
 
+    /// The high watermark; nothing once the leadership is over, for then it tells of another leader's records.
+    fn committed_to(&self) -> i64 {
+        let partition = self.cell.lock();
+        match partition.acknowledged(&Ack { offset: i64::MIN, epoch: self.epoch, all: true }) {
+            Some(Ok(()) | Err(ErrorCode::NotEnoughReplicasAfterAppend)) => partition.high_watermark(),
+            _ => i64::MIN,
+        }
+    }
+
     /// Tells the shard what is committed by now; a task waits for the rest.
     fn commit(self: &Arc<Self>, node: &Arc<Node>) {
-        let high_watermark = self.cell.lock().high_watermark();
+        let committed_to = self.committed_to();
         let now = node.groups.now(node);
         let mut inner = self.inner();
         let mut committed = None;
-        while inner.in_flight.front().is_some_and(|front| front.log_end <= high_watermark) {
+        while inner.in_flight.front().is_some_and(|front| front.log_end <= committed_to) {
             committed = inner.in_flight.pop_front().map(|front| front.end);
         }
         // Under the same lock, or a failure in between would void what is committed.
