@@ -14,7 +14,7 @@ pub enum Command {
     /// Hold this replica, in this log directory, in the role that the assignment has for it; make its log where there is
     /// none.
     Hold { topic: Arc<Topic>, partition: i32, directory: Uuid, assignment: Assignment },
-    /// Give up this replica and delete its log.
+    /// Give up this replica and delete its log, if there is one.
     Drop { topic: Arc<str>, topic_id: Uuid, partition: i32 },
     /// The topic is known to all nodes, wherever its partitions are.
     Know { topic: Arc<Topic> },
@@ -30,11 +30,12 @@ pub enum Command {
 pub fn reconcile(image: &Image, delta: &Delta, node_id: i32) -> Vec<Command> {
     let mut commands = Vec::new();
     for (id, topic) in &delta.removed_topics {
-        for (partition, was) in &topic.partitions {
-            if was.replicas.contains(&node_id) {
-                commands.push(Command::Drop { topic: topic.name.clone(), topic_id: *id, partition: *partition });
-            }
-        }
+        // Whether they are here or not: a replica may have been moved away since the state that the node acts on.
+        commands.extend(topic.partitions.keys().map(|partition| Command::Drop {
+            topic: topic.name.clone(),
+            topic_id: *id,
+            partition: *partition,
+        }));
         commands.push(Command::Forget { topic: topic.name.clone(), topic_id: *id });
     }
     for (id, change) in &delta.topics {
@@ -173,7 +174,24 @@ mod tests {
         let delta = apply(&mut image, vec![MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id: ID })]);
         let commands = reconcile(&image, &delta, 1);
         assert!(matches!(&commands[..], [Command::Drop { partition: 0, .. }, Command::Forget { .. }]), "{commands:?}");
-        assert!(matches!(&reconcile(&image, &delta, 3)[..], [Command::Forget { .. }]));
+    }
+
+    #[test]
+    fn a_replica_that_moved_away_before_its_topic_was_removed_is_dropped() {
+        let mut image = Image::default();
+        apply(&mut image, vec![topic(), partition(0, vec![1, 2])]);
+        let moved = PartitionChangeRecord {
+            partition_id: 0,
+            topic_id: ID,
+            replicas: Some(vec![2, 3].into()),
+            directories: Some(vec![DIR; 2].into()),
+            ..PartitionChangeRecord::default()
+        };
+        let removed = RemoveTopicRecord { topic_id: ID };
+        let delta =
+            apply(&mut image, vec![MetadataRecord::PartitionChange(moved), MetadataRecord::RemoveTopic(removed)]);
+        let commands = reconcile(&image, &delta, 1);
+        assert!(matches!(&commands[..], [Command::Drop { partition: 0, .. }, Command::Forget { .. }]), "{commands:?}");
     }
 
     #[test]
