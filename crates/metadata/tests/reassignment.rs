@@ -5,7 +5,8 @@ mod common;
 
 use common::{Decider, refusal, topic};
 use metadata::controller::{
-    AlterPartition, Command, ElectionType, NewTopic, ReassignPartition, Refusal, Reply, partition_reassignments,
+    AlterPartition, BrokerHeartbeat, Command, ElectionType, NewTopic, ReassignPartition, Refusal, Reply,
+    partition_reassignments,
 };
 use metadata::image::{LeaderRecoveryState, Partition, TopicIdPartition};
 use wire::ErrorCode;
@@ -124,6 +125,52 @@ fn going_back_is_refused_when_it_would_lose_what_was_acknowledged() {
     let refused = refusal(reassign(&mut cluster, vec![wanted(None)]).remove(0));
     let text = "Unable to revert partition assignment for t:0 because it would require an unclean leader election.";
     assert_eq!(refused, (ErrorCode::InvalidReplicaAssignment, text.to_owned()));
+}
+
+/// Replica 3 came with a reassignment, was alone in sync, and ended.
+fn led_by_a_new_replica_that_ended() -> Decider {
+    let mut cluster = cluster(&[1, 2]);
+    reassign(&mut cluster, vec![wanted(Some(&[3, 4]))]);
+    in_sync(&mut cluster, &[1, 2, 3]).unwrap();
+    for id in [1, 2, 3] {
+        let broker_epoch = cluster.image().cluster.broker(id).unwrap().epoch;
+        cluster.ask(Command::BrokerGone { broker_id: id, broker_epoch });
+    }
+    assert_eq!((&*cluster.partition("t", 0).elr, seen(&cluster).4), (&[3][..], -1));
+    cluster
+}
+
+fn comes_back(cluster: &mut Decider, id: i32, previous_broker_epoch: i64) {
+    let broker_epoch = cluster.start_broker(id, 100 + id as u128, previous_broker_epoch);
+    let current_metadata_offset = cluster.image().offset;
+    cluster.beat(BrokerHeartbeat { current_metadata_offset, ..common::heartbeat(id, broker_epoch) }).unwrap();
+}
+
+#[test]
+fn a_new_replica_that_is_eligible_stays_until_others_are_in_sync() {
+    let mut cluster = led_by_a_new_replica_that_ended();
+    assert_eq!(reassign(&mut cluster, vec![wanted(Some(&[4, 1]))]), [Ok(())]);
+    assert_eq!(seen(&cluster), (vec![4, 1, 2, 3], vec![], vec![4], vec![2, 3], -1));
+    let epoch = cluster.image().cluster.broker(3).unwrap().epoch;
+    comes_back(&mut cluster, 3, epoch);
+    assert_eq!((seen(&cluster).1, seen(&cluster).4), (vec![3], 3), "it alone has what was acknowledged");
+    comes_back(&mut cluster, 1, -1);
+    in_sync(&mut cluster, &[3, 4]).unwrap();
+    assert_eq!(in_sync(&mut cluster, &[3, 4, 1]), Err(ErrorCode::NewLeaderElected));
+    assert_eq!(seen(&cluster), (vec![4, 1], vec![4, 1], vec![], vec![], 4));
+}
+
+#[test]
+fn whoever_led_last_stays_where_nobody_is_eligible() {
+    let mut cluster = led_by_a_new_replica_that_ended();
+    // It may have lost records: it is not eligible any more, and the nearest to it.
+    let broker_epoch = cluster.start_broker(3, 103, -1);
+    assert!(cluster.partition("t", 0).elr.is_empty());
+    assert_eq!(reassign(&mut cluster, vec![wanted(Some(&[4, 1]))]), [Ok(())]);
+    assert_eq!(seen(&cluster).0, [4, 1, 2, 3]);
+    let current_metadata_offset = cluster.image().offset;
+    cluster.beat(BrokerHeartbeat { current_metadata_offset, ..common::heartbeat(3, broker_epoch) }).unwrap();
+    assert_eq!((seen(&cluster).1, seen(&cluster).4), (vec![3], 3));
 }
 
 #[test]

@@ -194,7 +194,8 @@ impl<'a> PartitionChange<'a> {
             return None;
         }
         match *self.partition.last_known_elr {
-            [leader] if self.is_acceptable(leader) => Some(leader),
+            // It may have been moved away meanwhile.
+            [leader] if self.replicas.contains(&leader) && self.is_acceptable(leader) => Some(leader),
             _ => None,
         }
     }

@@ -111,11 +111,13 @@ impl Change {
 }
 
 /// The target first, then those that go once it is complete. What an earlier reassignment was adding is still being added
-/// where the target has it; where not, it goes at once, unless it is in sync already and may be needed.
+/// where the target has it; where not, it goes at once, unless it is in sync already and may be needed: nobody else may have
+/// all that is committed, while it is in the ISR, eligible, or was the last to lead (KIP-966).
 fn moved(partition: &Partition, target: &[i32]) -> Change {
     let original: Vec<i32> = original_replicas(partition).collect();
     let mut adding: Vec<i32> = target.iter().copied().filter(|id| !original.contains(id)).collect();
-    let is_kept = |id: &i32| original.contains(id) || partition.isr.contains(id);
+    let may_lead = [&partition.isr, &partition.elr, &partition.last_known_elr];
+    let is_kept = |id: &i32| original.contains(id) || may_lead.iter().any(|ids| ids.contains(id));
     let others = partition.replicas.iter().copied().filter(|id| !target.contains(id));
     let mut removing: Vec<i32> = others.filter(is_kept).collect();
     adding.sort_unstable();
