@@ -125,7 +125,10 @@ impl Fetcher {
 
     /// The next request, under the broker's current epoch (KIP-903); `None` while there is nothing to ask for.
     pub fn request(&mut self, broker_epoch: i64, now_ms: i64) -> Option<FetchRequest<'static>> {
-        let due = self.partitions.iter().filter(|(_, fetching)| fetching.resting_until_ms <= now_ms);
+        // Nothing rests for longer than that: the clock was set back meanwhile.
+        let latest_ms = now_ms.saturating_add(self.settings.backoff_ms);
+        let is_due = |at_ms: i64| at_ms <= now_ms || at_ms > latest_ms;
+        let due = self.partitions.iter().filter(|(_, fetching)| is_due(fetching.resting_until_ms));
         let wanted: BTreeMap<TopicIdPartition, Position> = due.map(|(key, f)| (*key, f.position)).collect();
         if wanted.is_empty() {
             return None;
@@ -387,6 +390,15 @@ mod tests {
         assert_eq!(asked(&fetcher.request(77, 0).unwrap()).len(), 3);
         fetcher.answered(&answer(9, ErrorCode::None)).unwrap();
         assert_eq!(fetcher.disconnected(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_rest_longer() {
+        let mut fetcher = fetcher();
+        fetcher.rest(key(1, 0), 3_600_000);
+        assert_eq!(asked(&fetcher.request(77, 3_600_000).unwrap()).len(), 2);
+        fetcher.answered(&answer(0, ErrorCode::None)).unwrap();
+        assert_eq!(asked(&fetcher.request(77, 0).unwrap()).len(), 3);
     }
 
     #[test]
