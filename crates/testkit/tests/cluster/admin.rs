@@ -1,9 +1,10 @@
-//! Somebody creates, deletes and extends topics while all of it goes on.
+//! Somebody creates, deletes, extends and moves topics while all of it goes on.
 
 use crate::plan::{HEAL_MS, OFFSETS_TOPIC};
 use crate::quorum::Asked;
 use crate::world::{Event, World};
 use metadata::controller::{Command, ElectionType, MorePartitions, NewTopic, Reply, TopicRef};
+use metadata::image::TopicIdPartition;
 use wire::{ErrorCode, Uuid};
 
 /// Topics that are there all the time, with the partitions that they begin with.
@@ -14,13 +15,15 @@ const PARTITIONS_MAX: usize = 4;
 pub enum Wish {
     Topic,
     Deletion,
+    /// A partition's replicas; by number.
+    Replicas(TopicIdPartition, u64, Vec<i32>),
     Other,
 }
 
 impl World {
     pub fn administrate(&mut self) {
         let is_over = self.now_ms() >= HEAL_MS;
-        let pause_ms = 200 + self.chance.below(900);
+        let pause_ms = 150 + self.chance.below(700);
         self.after(pause_ms, Event::Admin);
         let missing = LASTING.iter().find(|(name, _)| self.latest.topics.by_name(name).is_none());
         if let Some((name, partitions)) = missing {
@@ -55,7 +58,7 @@ impl World {
                 let command = Command::ElectLeaders { election: ElectionType::Preferred, partitions: None };
                 self.wish(Wish::Other, command);
             }
-            _ => {}
+            _ => self.reassign(),
         }
     }
 
@@ -65,7 +68,7 @@ impl World {
     }
 
     /// Any node brings it to whoever decides.
-    fn wish(&mut self, wish: Wish, command: Command) {
+    pub fn wish(&mut self, wish: Wish, command: Command) {
         let ids: Vec<i32> = self.plan.ids().collect();
         let id = self.chance.one_of(&ids);
         if let Some(to) = self.running(id) {
@@ -87,6 +90,10 @@ impl World {
                     self.checks.lost(why);
                 }
             }
+            (Wish::Replicas(key, number, replicas), Ok(Reply::AlterPartitionReassignments(results))) => {
+                let is_agreed = results.iter().all(|(_, _, result)| result.is_ok());
+                self.checks.placement(key).answered(number, replicas, is_agreed);
+            }
             _ => {}
         }
     }
@@ -99,6 +106,11 @@ impl World {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a topic of this name is there all the time.
+pub fn is_lasting(name: &str) -> bool {
+    LASTING.iter().any(|(lasting, _)| *lasting == name)
 }
 
 fn create(name: &str, num_partitions: i32) -> Command {

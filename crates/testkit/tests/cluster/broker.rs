@@ -272,7 +272,7 @@ impl World {
         });
         if end < must_have {
             self.checks.lost(format!(
-                "a power cut took {}-{index} on {} back to {end}, and {must_have} was committed",
+                "{}-{index} on {} ends at {end}, and {must_have} was committed or acknowledged",
                 topic.name, to.id
             ));
         }
@@ -290,16 +290,19 @@ impl World {
         let path = process.dir.mark_deleted(&cell.topic, cell.index, unique)?;
         // The server does it a while later.
         process.dir.remove(&path)?;
+        self.machines.get_mut(&to.id).unwrap().must_have.remove(&key);
         self.checks.dropped(to.id, key);
         self.say(|| format!("{} drops {}-{}", to.id, cell.topic, cell.index));
         Ok(())
     }
 
-    /// Partitions that nobody claimed after the start belong to topics that were deleted meanwhile.
+    /// Partitions that nobody claimed after the start belong to topics that were deleted meanwhile, or moved elsewhere.
     fn put_aside_unknown(&mut self, to: To) {
         let machine = self.machines.get_mut(&to.id).unwrap();
         let disk = machine.disk.arc();
         let Some(process) = machine.process.as_mut() else { return };
+        machine.must_have.clear();
+        process.opened.clear();
         let Ok(found) = process.dir.directories() else { return };
         let known: BTreeSet<_> = process.cells.values().map(|c| (c.topic.to_string(), c.index)).collect();
         for (path, name) in found {
@@ -341,7 +344,9 @@ impl World {
 
     /// Begins a sync where one is due.
     pub fn sync(&mut self, to: To, key: TopicIdPartition) {
-        let (delay_ms, is_idle) = (1 + self.chance.below(8), self.chance.is(1));
+        // Disks are slow now and then.
+        let most_ms = if !self.is_healed() && self.chance.is(3) { 400 } else { 8 };
+        let (delay_ms, is_idle) = (1 + self.chance.below(most_ms), self.chance.is(1));
         let Some(cell) = self.process(to).and_then(|process| process.cells.get_mut(&key)) else { return };
         if cell.is_syncing || !cell.partition.is_behind() && !is_idle {
             return;
@@ -448,11 +453,18 @@ impl World {
             _ => None,
         };
         let Some(process) = self.process(to) else { return };
-        for (from, following) in &mut process.fetchers {
-            if Some(*from) != leader {
-                following.fetcher.remove(key);
+        let others =
+            process.fetchers.iter().filter(|(from, f)| Some(**from) != leader && f.fetcher.position(key).is_some());
+        for from in others.map(|(from, _)| *from).collect::<Vec<_>>() {
+            // A thread that is busy with an answer hears of it later.
+            if !self.is_healed() && self.chance.is(10) {
+                let delay_ms = self.chance.below(100);
+                self.at(delay_ms, to, Happening::FetchNoMore(from, key));
+            } else {
+                self.fetch_no_more(to, from, key);
             }
         }
+        let Some(process) = self.process(to) else { return };
         if let Some(leader) = leader {
             process.fetchers.entry(leader).or_insert_with(|| Following::new(to.id));
             self.place(to, leader, key);

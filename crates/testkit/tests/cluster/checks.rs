@@ -1,5 +1,8 @@
 //! What must hold after every event.
 
+use crate::groups::is_offsets;
+use crate::moves::Placement;
+use crate::promises::Promises;
 use crate::world::World;
 use metadata::image::{Delta, Image, TopicIdPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,9 +44,12 @@ struct Committed {
     sequences: BTreeMap<i64, i32>,
 }
 
+/// Producers whose acknowledged batches may be lost.
+type WithGaps = BTreeSet<i64>;
+
 impl Committed {
     /// Takes in what a replica shows at `at`.
-    fn take(&mut self, at: i64, batch: &Batch<'_>) -> Result<(), String> {
+    fn take(&mut self, at: i64, batch: &Batch<'_>, with_gaps: &WithGaps) -> Result<(), String> {
         let (base, shown) = (batch.base_offset(), Shown::of(batch));
         if base != at {
             return Err(format!("a batch at {base} where one at {at} was due"));
@@ -57,12 +63,12 @@ impl Committed {
         if batch.has_producer_id() {
             let (id, sequence) = shown.producer;
             let due = self.sequences.entry(id).or_insert(0);
-            if sequence != *due {
+            if sequence != *due && !(sequence > *due && with_gaps.contains(&id)) {
                 return Err(format!(
                     "producer {id} has {sequence} at {base}, and {due} was due: doubled, lost or overtaken"
                 ));
             }
-            *due += batch.record_count();
+            *due = sequence + batch.record_count();
         }
         self.batches.insert(base, shown);
         self.end = batch.next_offset();
@@ -105,6 +111,9 @@ pub struct Checks {
     incomplete: BTreeSet<i32>,
 
     producer_ids: BTreeSet<i64>,
+    with_gaps: WithGaps,
+    pub promises: Promises,
+    pub placements: BTreeMap<TopicIdPartition, Placement>,
     /// Topics whose creation was acknowledged, and whose deletion nobody asked for.
     created: BTreeSet<Uuid>,
     deleted: BTreeSet<Uuid>,
@@ -167,8 +176,8 @@ impl Checks {
         }
     }
 
-    /// A state that the controller decided makes sense: who leads is up and in sync, and nobody leads only where
-    /// nobody is in sync.
+    /// A state that the controller decided makes sense: who leads is up and in sync, nobody leads only where nobody is in
+    /// sync, and whoever is named is a replica.
     pub fn decided(image: &Image) -> Result<(), String> {
         for topic in image.topics.iter() {
             for (index, partition) in &topic.partitions {
@@ -176,7 +185,10 @@ impl Checks {
                 let leader = partition.leader;
                 let is_led = leader >= 0 && is_up(&leader) && partition.isr.contains(&leader);
                 let is_leaderless = leader < 0 && partition.isr.is_empty();
-                if !(is_led || is_leaderless) || !partition.isr.iter().all(is_up) {
+                let named = partition.isr.iter().chain(&partition.elr);
+                let mut named = named.chain(&partition.adding_replicas).chain(&partition.removing_replicas);
+                let are_replicas = named.all(|id| partition.replicas.contains(id)) && !partition.replicas.is_empty();
+                if !(is_led || is_leaderless) || !partition.isr.iter().all(is_up) || !are_replicas {
                     let brokers: Vec<_> = image.cluster.brokers().map(|b| (b.id, b.epoch, b.fenced)).collect();
                     return Err(format!(
                         "at {} {}-{index} is {partition:?}, brokers {brokers:?}",
@@ -210,8 +222,30 @@ impl Checks {
         }
     }
 
-    pub fn producer_id(&mut self, id: i64) -> Result<(), String> {
+    /// Whether somebody else leads or led in a later epoch.
+    pub fn was_led_by_another(&self, key: TopicIdPartition, epoch: i32, id: i32) -> bool {
+        self.leaders.range((key, epoch)..=(key, i32::MAX)).any(|(_, leader)| *leader != id)
+    }
+
+    pub fn committed_crc(&self, key: TopicIdPartition, offset: i64) -> Option<u32> {
+        self.logs.get(&key)?.batches.get(&offset).map(|shown| shown.crc)
+    }
+
+    /// All batches that are committed: partition, offset, checksum.
+    pub fn all_committed(&self) -> impl Iterator<Item = (TopicIdPartition, i64, u32)> + '_ {
+        let logs = self.logs.iter();
+        logs.flat_map(|(key, log)| log.batches.iter().map(|(offset, shown)| (*key, *offset, shown.crc)))
+    }
+
+    pub fn producer_id(&mut self, id: i64, has_gaps: bool) -> Result<(), String> {
+        if has_gaps {
+            self.with_gaps.insert(id);
+        }
         if self.producer_ids.insert(id) { Ok(()) } else { Err(format!("producer id {id} was given out twice")) }
+    }
+
+    pub fn placement(&mut self, key: TopicIdPartition) -> &mut Placement {
+        self.placements.entry(key).or_default()
     }
 
     pub fn creates(&mut self, topic: Uuid) {
@@ -231,22 +265,6 @@ impl Checks {
 
     pub fn is_incomplete(&self, id: i32) -> bool {
         self.incomplete.contains(&id)
-    }
-
-    /// A producer got its acknowledgement.
-    pub fn acknowledge(&mut self, key: TopicIdPartition, offset: i64, id: i64, sequence: i32) -> Result<(), String> {
-        self.acknowledged += 1;
-        let committed = self.logs.get(&key).and_then(|log| log.batches.get(&offset));
-        match committed {
-            Some(shown) if shown.producer == (id, sequence) => Ok(()),
-            found => {
-                let before = self.logs.get(&key).and_then(|log| log.batches.range(..offset).next_back());
-                Err(format!(
-                    "{sequence} of producer {id} was acknowledged at {offset} of {key:?}, and {found:?} is committed there, \
-                     before it {before:?}"
-                ))
-            }
-        }
     }
 
     /// A consumer reads a batch where it expects one at `at`.
@@ -317,7 +335,7 @@ impl World {
         for key in std::mem::take(&mut self.checks.changed) {
             self.check_electable(key)?;
         }
-        Ok(())
+        self.check_promises()
     }
 
     /// An epoch has one leader, who has all that is committed; what is committed stays.
@@ -385,6 +403,8 @@ impl World {
         if seen.compared >= high_watermark {
             return Ok(());
         }
+        let is_produced = !is_offsets(&cell.topic);
+        let (promises, with_gaps) = (&checks.promises, &checks.with_gaps);
         let log = checks.logs.entry(key).or_default();
         let end_before = log.end;
         while seen.compared < high_watermark {
@@ -393,15 +413,20 @@ impl World {
             let at = seen.compared;
             for batch in batches(&bytes) {
                 let batch = batch.map_err(|error| format!("{} at {at}: {error}", what()))?;
-                log.take(seen.compared, &batch).map_err(|why| format!("{}: {why}", what()))?;
+                log.take(seen.compared, &batch, with_gaps).map_err(|why| format!("{}: {why}", what()))?;
+                if is_produced && !promises.was_sent(key, batch.crc()) {
+                    return Err(format!("{} has at {at} what nobody sent", what()));
+                }
                 seen.compared = batch.next_offset();
             }
             if seen.compared == at {
                 return Err(format!("{} has nothing at {at}, below its high watermark {high_watermark}", what()));
             }
         }
-        if log.end > end_before {
+        let fresh = end_before..log.end;
+        if !fresh.is_empty() {
             checks.changed.insert(key);
+            self.check_kept_in(key, fresh)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Clients: their connections, what they ask, and what they know of the cluster.
 
 use crate::consumer::{Consumer, Step};
-use crate::producer::Producer;
+use crate::producer::{Acks, Producer};
 use crate::world::{Caller, Event, Happening, To, World};
 use coordinator::{Reply, Request};
 use metadata::image::{Image, Partition, TopicIdPartition};
@@ -21,7 +21,7 @@ pub type FetchedRecords = Vec<(TopicIdPartition, Result<Vec<u8>, ErrorCode>)>;
 pub enum Question {
     Metadata,
     ProducerId,
-    Produce { key: TopicIdPartition, bytes: Vec<u8> },
+    Produce { key: TopicIdPartition, acks: Acks, bytes: Vec<u8> },
     Fetch { wanted: Vec<(TopicIdPartition, i64)> },
     Group { group: String, request: Request },
 }
@@ -40,7 +40,8 @@ pub enum Answer {
 pub enum Pending {
     Metadata,
     ProducerId,
-    Produce(TopicIdPartition, i32),
+    /// The batch by its checksum.
+    Produce(TopicIdPartition, u32),
     Fetch,
     Group(Step),
 }
@@ -101,8 +102,8 @@ impl Client {
 
 impl World {
     pub fn make_clients(&mut self) {
-        for at in 0..self.plan.producers {
-            self.clients.push(Client::new(Role::Producer(Producer::new(at))));
+        for (at, acks) in self.plan.producers.into_iter().flatten().enumerate() {
+            self.clients.push(Client::new(Role::Producer(Producer::new(at, acks))));
         }
         for at in 0..self.plan.consumers {
             // The last of three is in a group of its own.
@@ -117,22 +118,25 @@ impl World {
 
     /// Asks a node. What becomes of it is told to the client later, in any case.
     pub fn ask_node(&mut self, client: usize, node: i32, pending: Pending, question: Question) {
-        let place = PLACE + client as i32;
-        let (now_ms, to) = (self.now_ms(), self.running(node));
         let patience_ms = if matches!(pending, Pending::Group(Step::Join)) { 4 * PATIENCE_MS } else { PATIENCE_MS };
         self.made += 1;
         let token = self.made;
+        self.clients[client].asked.insert(token, (node, pending));
+        // Without a connection nobody listens there.
+        let patience_ms = if self.tell_node(client, node, token, question) { patience_ms } else { 3 };
+        self.after(patience_ms, Event::Client(client, ClientEvent::TimedOut(token)));
+    }
+
+    /// Says something to a node without waiting for an answer. Whether there is a connection.
+    pub fn tell_node(&mut self, client: usize, node: i32, token: u64, question: Question) -> bool {
+        let place = PLACE + client as i32;
+        let (now_ms, to) = (self.now_ms(), self.running(node));
+        self.made += 1;
         let fresh = self.made;
-        let known = &mut self.clients[client];
-        known.asked.insert(token, (node, pending));
-        if let Entry::Vacant(entry) = known.connections.entry(node) {
-            let Some(to) = to else {
-                // Nobody listens there.
-                return self.after(3, Event::Client(client, ClientEvent::TimedOut(token)));
-            };
+        if let Entry::Vacant(entry) = self.clients[client].connections.entry(node) {
+            let Some(to) = to else { return false };
             entry.insert(Connection { number: fresh, to, is_dead: false, there_ms: 0, here_ms: 0 });
         }
-        self.after(patience_ms, Event::Client(client, ClientEvent::TimedOut(token)));
         let is_cut = self.links.is_cut(place, node, now_ms) || !self.is_healed() && self.chance.is(1);
         let delay_ms = self.delay_ms();
         let connection = self.clients[client].connections.get_mut(&node).unwrap();
@@ -143,6 +147,13 @@ impl World {
             let caller = Caller { client, connection: connection.number };
             self.at(delay_ms, to, Happening::Asked(caller, token, question));
         }
+        true
+    }
+
+    /// A node closes a client's connection.
+    pub fn close_connection(&mut self, to: To, caller: Caller) {
+        let delay_ms = self.delay_ms();
+        self.after(delay_ms, Event::Client(caller.client, ClientEvent::Broken(to.id, caller.connection)));
     }
 
     /// A node's answer sets out.
@@ -260,12 +271,12 @@ impl World {
                 };
                 self.producer_id_came(client, id);
             }
-            (Pending::Produce(key, sequence), answer) => {
+            (Pending::Produce(key, crc), answer) => {
                 let result = match answer {
                     Some(Answer::Produced(result)) => result,
                     _ => Err(ErrorCode::NetworkException),
                 };
-                self.batch_answered(client, key, sequence, result);
+                self.batch_answered(client, key, crc, result);
             }
             (Pending::Fetch, answer) => {
                 let fetched = match answer {

@@ -3,7 +3,6 @@
 use crate::clients::PLACE;
 use crate::machine::Phase;
 use crate::world::{Event, World};
-use replication::Durability;
 use std::io::ErrorKind;
 use storage::testing::{Failure, Operation};
 
@@ -88,7 +87,10 @@ impl World {
         if self.machines[&id].process.is_none() {
             return;
         }
-        let is_synced = self.plan.durability == Durability::Synced;
+        let is_synced = self.plan.is_synced();
+        if !is_synced && self.plan.takes_back {
+            return;
+        }
         if !is_synced {
             for other in self.plan.ids() {
                 let is_whole = self.is_in_sync_everywhere(other);
@@ -98,6 +100,7 @@ impl World {
                 return;
             }
         }
+        let mut committed = Vec::new();
         if is_synced {
             for topic in self.latest.clone().topics.iter() {
                 for (index, partition) in &topic.partitions {
@@ -105,18 +108,22 @@ impl World {
                     let end = self.committed_end(key);
                     let is_held = self.machines[&id].process.as_ref().is_some_and(|p| p.cells.contains_key(&key));
                     if partition.isr.contains(&id) && is_held && !self.checks.is_incomplete(id) {
-                        self.machines.get_mut(&id).unwrap().must_have.insert(key, end);
+                        committed.push((key, end));
                     }
                 }
             }
         }
         self.end(id);
+        self.must_have(id, committed);
         self.say(|| format!("the power of {id} is cut"));
         let World { machines, chance, checks, .. } = self;
         let machine = machines.get_mut(&id).unwrap();
         machine.disk.power_cut(|| chance.next());
         machine.boots += 1;
         machine.is_tainted = true;
+        if !is_synced {
+            machine.must_have.clear();
+        }
         checks.power_cut(id);
     }
 

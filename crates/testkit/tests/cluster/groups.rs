@@ -3,7 +3,7 @@
 
 use crate::clients::{Answer, Question};
 use crate::plan::OFFSETS_TOPIC;
-use crate::replicas::{Waiting, Waits, leads};
+use crate::replicas::{Waits, leads};
 use crate::world::{Caller, Happening, To, World};
 use coordinator::{Effects, Loader, Now, Reply, ReplyToken, Request, Shard, Write};
 use metadata::image::TopicIdPartition;
@@ -259,7 +259,7 @@ impl World {
             let is_waiting = process.waiting.iter().any(|waiting| is_it(&waiting.what));
             if !is_waiting {
                 let what = Waits::Shard { partition: index, epoch };
-                self.wait(to, Waiting { park, until_ms: now_ms + 500, what });
+                self.wait(to, park, now_ms + 500, what);
             }
         } else if !was_serving {
             slot.is_serving = true;
@@ -292,7 +292,7 @@ impl World {
                 self.answer(to, caller, token, Answer::Metadata(image));
             }
             Question::ProducerId => self.producer_id_wanted(to, caller, token),
-            Question::Produce { key, bytes } => self.produced(to, caller, token, key, bytes),
+            Question::Produce { key, acks, bytes } => self.produced(to, caller, token, (key, acks), bytes),
             Question::Fetch { wanted } => {
                 let (fetched, bytes) = self.read_for_consumer(to, &wanted);
                 if bytes > 0 {
@@ -307,7 +307,7 @@ impl World {
                         cell.partition.park_fetch(park.clone());
                     }
                 }
-                self.wait(to, Waiting { park, until_ms, what: Waits::Consumer { caller, token, wanted } });
+                self.wait(to, park, until_ms, Waits::Consumer { caller, token, wanted });
             }
             // What a member sent over a connection that it gave up would overtake what it sends now.
             Question::Group { .. } if !self.is_open(caller) => {}

@@ -42,15 +42,16 @@ impl World {
         }
         for (at, client) in self.clients.iter().enumerate() {
             if let Role::Producer(producer) = &client.role
-                && let Some((key, sequence)) = producer.open().next()
+                && let Some((key, number)) = producer.open().next()
             {
                 let (name, replicas) = (self.name(key), self.replicas_of(key));
-                return Err(format!("{sequence} of producer {at} to {name} is not acknowledged{replicas}"));
+                return Err(format!("{number} of producer {at} to {name} is not acknowledged{replicas}"));
             }
         }
         for topic in self.latest.topics.iter() {
             for (index, partition) in &topic.partitions {
                 let key = TopicIdPartition { topic_id: topic.id, partition: *index };
+                self.is_placed(key, partition)?;
                 let end = self.committed_end(key);
                 for id in &partition.replicas {
                     let cell = self.machines[id].process.as_ref().and_then(|process| process.cells.get(&key));
@@ -61,6 +62,7 @@ impl World {
                 }
             }
         }
+        self.are_placed()?;
         self.are_groups_done()
     }
 
@@ -136,7 +138,9 @@ impl World {
                 }
             }
         }
-        self.check_topics()
+        self.check_topics()?;
+        self.check_sent()?;
+        self.check_kept()
     }
 
     fn bytes_of(&self, id: i32, key: TopicIdPartition) -> Result<Vec<u8>, String> {

@@ -35,7 +35,8 @@ pub struct Machine {
     pub skew_ms: i64,
     /// It lost what was not synced, and is not in sync again everywhere.
     pub is_tainted: bool,
-    /// What was committed when the power was cut, where this node had all of it on its disk.
+    /// Where logs end at least when they are opened again: behind what this node had acknowledged as a leader, and, after a
+    /// power cut, behind what was committed, where it had all of that on its disk.
     pub must_have: BTreeMap<TopicIdPartition, i64>,
 }
 
@@ -226,8 +227,11 @@ impl World {
             _ => 20 + self.chance.below(2_500),
         };
         let Some(ended) = self.running(id) else { return };
+        let process = self.machines.get_mut(&id).unwrap().process.take().unwrap();
+        let acknowledged = self.acknowledged_by(ended, &process);
+        self.must_have(id, acknowledged);
+        self.fetches_arrive_late(ended, process.fetchers, back_ms);
         let machine = self.machines.get_mut(&id).unwrap();
-        machine.process = None;
         machine.paused_until_ms = 0;
         self.say(|| format!("{id} ends, back in {back_ms} ms"));
         self.after(back_ms, Event::Restart(id));
@@ -240,6 +244,15 @@ impl World {
                 let delay_ms = self.delay_ms();
                 self.at(delay_ms, to, Happening::Ended(ended));
             }
+        }
+    }
+
+    /// A node's logs have everything before these offsets.
+    pub fn must_have(&mut self, id: i32, ends: Vec<(TopicIdPartition, i64)>) {
+        let must_have = &mut self.machines.get_mut(&id).unwrap().must_have;
+        for (key, end) in ends {
+            let known = must_have.entry(key).or_default();
+            *known = end.max(*known);
         }
     }
 

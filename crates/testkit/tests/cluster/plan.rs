@@ -1,5 +1,6 @@
 //! What a seed runs.
 
+use crate::producer::Acks;
 use coordinator::Config;
 use replication::planted::Bug;
 use replication::{Durability, Settings};
@@ -23,8 +24,12 @@ pub struct Plan {
     pub voters: i32,
     pub durability: Durability,
     pub min_isr: u32,
-    pub producers: usize,
+    /// Those with acks=all, at least one, and then the others.
+    pub producers: [Option<Acks>; 5],
     pub consumers: usize,
+    /// Reassignments are taken back, which may leave a partition with one replica in sync: where that is in the page cache
+    /// alone, no power is cut.
+    pub takes_back: bool,
     pub bug: Bug,
 }
 
@@ -37,20 +42,31 @@ impl Plan {
         let voters = if nodes == 5 { chance.one_of(&[3, 5]) } else { 3 };
         let durability = if chance.is(60) { Durability::Synced } else { Durability::PageCache };
         let min_isr = if durability == Durability::Synced && chance.is(30) { 1 } else { 2 };
+        let (with_all, others) = (1 + chance.below(3) as usize, chance.below(3) as usize);
+        let mut producers = [None; 5];
+        producers[..with_all].fill(Some(Acks::All));
+        for producer in producers.iter_mut().skip(with_all).take(others) {
+            *producer = Some(chance.one_of(&[Acks::Leader, Acks::Leader, Acks::LeaderNumbered, Acks::None]));
+        }
         Plan {
             seed,
             nodes,
             voters,
             durability,
             min_isr,
-            producers: 1 + chance.below(3) as usize,
+            producers,
             consumers: 1 + chance.below(3) as usize,
+            takes_back: durability == Durability::Synced || chance.is(50),
             bug: Bug::None,
         }
     }
 
     pub fn ids(&self) -> std::ops::RangeInclusive<i32> {
         1..=self.nodes
+    }
+
+    pub fn is_synced(&self) -> bool {
+        self.durability == Durability::Synced
     }
 
     pub fn settings(&self) -> Settings {

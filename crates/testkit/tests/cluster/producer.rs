@@ -1,26 +1,32 @@
-//! An idempotent producer with acks=all: five batches in flight for each partition, sent again in order until acknowledged.
-//! And what a broker does for it.
+//! Producers. With acks=all: idempotent, five batches in flight for each partition, sent again in order until acknowledged.
+//! With acks=1: one batch in flight, which may be doubled when it is sent again; or idempotent, which Kafka's own clients do
+//! not ask for, and then with a new id where a lost batch leaves a gap. With acks=0: each batch is sent once, and forgotten.
 
-use crate::clients::{Answer, Pending, Question, Role};
+use crate::clients::{Pending, Question, Role};
 use crate::groups::is_offsets;
 use crate::plan::HEAL_MS;
-use crate::quorum::Asked;
-use crate::replicas::{Waiting, Waits};
-use crate::world::{Caller, To, World};
-use metadata::controller::{Command, Reply};
+use crate::promises::Sent;
+use crate::world::World;
 use metadata::image::TopicIdPartition;
-use replication::{Ack, Park};
 use std::collections::{BTreeMap, VecDeque};
-use storage::Append;
 use wire::ErrorCode;
-use wire::records::{BatchBuilder, BatchHeader, BatchInfo, Codec};
+use wire::records::{BatchBuilder, BatchHeader, Codec};
 
 const IN_FLIGHT: usize = 5;
-/// What a broker waits for acknowledgements.
-const TIMEOUT_MS: i64 = 1_000;
+
+/// What a producer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    All,
+    Leader,
+    /// Idempotent.
+    LeaderNumbered,
+    None,
+}
 
 pub struct Producer {
     name: usize,
+    acks: Acks,
     id: Option<i64>,
     is_asking: bool,
     lanes: BTreeMap<TopicIdPartition, Lane>,
@@ -30,6 +36,8 @@ pub struct Producer {
 #[derive(Default)]
 struct Lane {
     next_sequence: i32,
+    /// The last that was acknowledged: its offset and checksum.
+    acknowledged: Option<(i64, u32)>,
     /// From the first on that is not acknowledged, in order.
     batches: VecDeque<Batch>,
     rests_until_ms: i64,
@@ -39,37 +47,48 @@ struct Lane {
 }
 
 struct Batch {
-    sequence: i32,
+    crc: u32,
     bytes: Vec<u8>,
     is_sent: bool,
     is_acknowledged: bool,
 }
 
 impl Producer {
-    pub fn new(name: usize) -> Producer {
-        Producer { name, id: None, is_asking: false, lanes: BTreeMap::new() }
+    pub fn new(name: usize, acks: Acks) -> Producer {
+        Producer { name, acks, id: None, is_asking: false, lanes: BTreeMap::new() }
     }
 
-    /// What is not acknowledged.
-    pub fn open(&self) -> impl Iterator<Item = (TopicIdPartition, i32)> + '_ {
+    fn is_numbered(&self) -> bool {
+        matches!(self.acks, Acks::All | Acks::LeaderNumbered)
+    }
+
+    /// What is not acknowledged, by checksum.
+    pub fn open(&self) -> impl Iterator<Item = (TopicIdPartition, u32)> + '_ {
         let lanes = self.lanes.iter();
         lanes.flat_map(|(key, lane)| {
             let open = lane.batches.iter().filter(|batch| !batch.is_acknowledged);
-            open.map(move |batch| (*key, batch.sequence))
+            open.map(move |batch| (*key, batch.crc))
         })
     }
 
-    fn make(&mut self, key: TopicIdPartition, records: i64, now_ms: i64) {
-        let (name, id) = (self.name, self.id.unwrap());
+    /// Makes a batch. Its checksum, and what was acknowledged before.
+    fn make(&mut self, key: TopicIdPartition, records: i64, now_ms: i64) -> (u32, Option<(i64, u32)>) {
+        let (name, id) = (self.name, self.id);
         let lane = self.lanes.entry(key).or_default();
         let sequence = lane.next_sequence;
-        let mut builder = BatchBuilder::new(Codec::None).producer(id, 0, sequence);
+        let mut builder = BatchBuilder::new(Codec::None);
+        if let Some(id) = id {
+            builder = builder.producer(id, 0, sequence);
+        }
         for at in 0..records {
             let value = format!("{name}/{}", i64::from(sequence) + at);
             builder.append(1_700_000_000_000 + now_ms, None, Some(value.as_bytes()), &[]);
         }
         lane.next_sequence += records as i32;
-        lane.batches.push_back(Batch { sequence, bytes: builder.build(0, -1), is_sent: false, is_acknowledged: false });
+        let bytes = builder.build(0, -1);
+        let crc = BatchHeader::parse(&bytes).unwrap().crc();
+        lane.batches.push_back(Batch { crc, bytes, is_sent: false, is_acknowledged: false });
+        (crc, lane.acknowledged)
     }
 }
 
@@ -86,7 +105,7 @@ impl World {
         let now_ms = self.now_ms();
         let image = self.clients[client].image.clone();
         let producer = self.producer(client);
-        if producer.id.is_none() {
+        if producer.id.is_none() && producer.is_numbered() {
             if !std::mem::replace(&mut producer.is_asking, true) {
                 let ids: Vec<i32> = self.plan.ids().collect();
                 let node = self.chance.one_of(&ids);
@@ -106,7 +125,8 @@ impl World {
                 let (key, records) = (self.chance.one_of(&keys), 1 + self.chance.below(3));
                 let producer = self.producer(client);
                 if producer.lanes.get(&key).is_none_or(|lane| lane.batches.len() < IN_FLIGHT) {
-                    producer.make(key, records, now_ms);
+                    let (crc, after) = producer.make(key, records, now_ms);
+                    self.checks.makes(key, crc, Sent { after, times: 0 });
                 }
             }
         }
@@ -125,22 +145,33 @@ impl World {
     fn pump(&mut self, client: usize, key: TopicIdPartition) {
         let now_ms = self.now_ms();
         let Some(leader) = self.clients[client].leader(key) else { return self.refresh(client) };
-        let Some(lane) = self.producer(client).lanes.get_mut(&key) else { return };
+        let producer = self.producer(client);
+        let acks = producer.acks;
+        let Some(lane) = producer.lanes.get_mut(&key) else { return };
         if lane.rests_until_ms > now_ms {
             return;
         }
         // What comes after one that is under way again waits for its turn, too: a leader takes them in order only.
         let first = lane.batches.iter().position(|batch| !batch.is_sent);
         let Some(first) = first else { return };
-        let most = if lane.is_known { IN_FLIGHT } else { 1 };
+        let most = if lane.is_known && acks != Acks::Leader { IN_FLIGHT } else { 1 };
         let unsent: Vec<_> = lane.batches.iter_mut().take(most).skip(first).filter(|batch| !batch.is_sent).collect();
         let mut sends = Vec::new();
         for batch in unsent {
             batch.is_sent = true;
-            sends.push((batch.sequence, batch.bytes.clone()));
+            sends.push((batch.crc, batch.bytes.clone()));
         }
-        for (sequence, bytes) in sends {
-            self.ask_node(client, leader, Pending::Produce(key, sequence), Question::Produce { key, bytes });
+        if acks == Acks::None {
+            lane.batches.clear();
+        }
+        for (crc, bytes) in sends {
+            self.checks.sends(key, crc);
+            let question = Question::Produce { key, acks, bytes };
+            if acks != Acks::None {
+                self.ask_node(client, leader, Pending::Produce(key, crc), question);
+            } else if !self.tell_node(client, leader, 0, question) {
+                self.refresh(client);
+            }
         }
     }
 
@@ -148,36 +179,35 @@ impl World {
         let producer = self.producer(client);
         producer.is_asking = false;
         producer.id = id;
+        let has_gaps = producer.acks == Acks::LeaderNumbered;
         if let Some(id) = id
-            && let Err(why) = self.checks.producer_id(id)
+            && let Err(why) = self.checks.producer_id(id, has_gaps)
         {
             self.checks.lost(why);
         }
     }
 
-    pub fn batch_answered(
-        &mut self,
-        client: usize,
-        key: TopicIdPartition,
-        sequence: i32,
-        result: Result<i64, ErrorCode>,
-    ) {
+    pub fn batch_answered(&mut self, client: usize, key: TopicIdPartition, crc: u32, result: Result<i64, ErrorCode>) {
         let now_ms = self.now_ms();
         let producer = self.producer(client);
-        let id = producer.id.unwrap_or(-1);
+        let has_gaps = producer.acks == Acks::LeaderNumbered;
         let Some(lane) = producer.lanes.get_mut(&key) else { return };
-        let Some(at) = lane.batches.iter().position(|batch| batch.sequence == sequence) else { return };
+        let Some(at) = lane.batches.iter().position(|batch| batch.crc == crc) else { return };
         match result {
             Ok(offset) => {
                 // A broker remembers five batches: no more may follow one that is not acknowledged.
                 lane.batches[at].is_acknowledged = true;
                 lane.is_known = true;
+                lane.acknowledged = Some((offset, crc));
                 while lane.batches.front().is_some_and(|batch| batch.is_acknowledged) {
                     lane.batches.pop_front();
                 }
-                if let Err(why) = self.checks.acknowledge(key, offset, id, sequence) {
-                    self.checks.lost(why);
-                }
+                self.checks.acknowledged += 1;
+            }
+            // What was acknowledged before is lost.
+            Err(ErrorCode::OutOfOrderSequenceNumber | ErrorCode::DuplicateSequenceNumber) if has_gaps => {
+                producer.id = None;
+                producer.lanes.clear();
             }
             Err(code) => {
                 lane.batches[at].is_sent = false;
@@ -188,70 +218,10 @@ impl World {
                 );
                 if self.talks && !is_ordinary {
                     let name = self.name(key);
-                    self.say(|| format!("producer {client} hears {} for {sequence} of {name}", code.name()));
+                    self.say(|| format!("producer {client} hears {} for {crc} of {name}", code.name()));
                 }
                 self.refresh(client);
             }
-        }
-    }
-
-    // What a broker does.
-
-    pub fn produced(&mut self, to: To, caller: Caller, token: u64, key: TopicIdPartition, mut bytes: Vec<u8>) {
-        let wall_ms = self.wall_ms(to.id);
-        let Some(cell) = self.process(to).and_then(|process| process.cells.get_mut(&key)) else {
-            return self.answer(to, caller, token, Answer::Produced(Err(ErrorCode::UnknownTopicId)));
-        };
-        let info = BatchInfo::of_header(&BatchHeader::parse(&bytes).unwrap()).unwrap();
-        let mut appends = [Append::new(&mut bytes, info)];
-        let epoch = match cell.partition.append(&mut appends, true, wall_ms) {
-            Ok(appended) => appended.epoch,
-            Err(fault) => return self.node_fails(to, &fault),
-        };
-        let [append] = appends;
-        let appended = match append.outcome {
-            Ok(appended) => appended,
-            Err(code) => return self.answer(to, caller, token, Answer::Produced(Err(code))),
-        };
-        let ack = Ack { offset: appended.last_offset + 1, epoch, all: true };
-        let outcome = cell.partition.acknowledged(&ack);
-        let base_offset = appended.base_offset;
-        match outcome {
-            Some(outcome) => self.answer(to, caller, token, Answer::Produced(outcome.map(|()| base_offset))),
-            None => {
-                let park = Park::new(1);
-                cell.partition.park_ack(ack, park.clone());
-                let until_ms = self.now_ms() + TIMEOUT_MS;
-                let what = Waits::Producer { caller, token, key, ack, base_offset };
-                self.wait(to, Waiting { park, until_ms, what });
-            }
-        }
-        self.checks.touch(to.id, key);
-        self.sync(to, key);
-    }
-
-    pub fn producer_id_wanted(&mut self, to: To, caller: Caller, token: u64) {
-        let Some(process) = self.process(to) else { return };
-        if let Some(id) = process.producer_ids.next() {
-            return self.answer(to, caller, token, Answer::ProducerId(Ok(id)));
-        }
-        process.waiters.push((caller, token));
-        let is_asking = process.asked.values().any(|asked| matches!(asked, Asked::ProducerIds));
-        let (broker_id, broker_epoch) = (to.id, process.broker_epoch);
-        if !is_asking {
-            self.ask_controller(to, Asked::ProducerIds, Command::AllocateProducerIds { broker_id, broker_epoch });
-        }
-    }
-
-    pub fn producer_ids_came(&mut self, to: To, reply: Result<Reply, ErrorCode>) {
-        let Some(process) = self.process(to) else { return };
-        if let Ok(Reply::AllocateProducerIds(Ok(block))) = reply {
-            process.producer_ids = block.first..block.first + i64::from(block.count);
-        }
-        for (caller, token) in std::mem::take(&mut process.waiters) {
-            let Some(process) = self.process(to) else { return };
-            let id = process.producer_ids.next().ok_or(ErrorCode::CoordinatorNotAvailable);
-            self.answer(to, caller, token, Answer::ProducerId(id));
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Followers and leaders: what the server's fetchers and its Fetch do, and whoever waits at a partition.
 
 use crate::clients::{Answer, FetchedRecords};
+use crate::produce::Awaited;
 use crate::world::{Body, Caller, Happening, To, World};
 use ::broker::{FetchSettings, Fetcher, Verdict};
 use metadata::image::TopicIdPartition;
-use replication::{Ack, Answer as LeaderAnswer, Durability, Followed, Park, Partition, Position, ReplicaFetch, Role};
+use replication::{Answer as LeaderAnswer, Durability, Followed, Park, Partition, Position, ReplicaFetch, Role};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use storage::Fault;
 use wire::ErrorCode;
@@ -16,11 +18,16 @@ const PATIENCE_MS: i64 = 900;
 /// A leader holds a fetch that brings nothing for so long.
 const HOLD_MS: i32 = 300;
 
+/// A fetch under way is given so long before partitions that were added are not kept waiting any more.
+const GRACE_MS: i64 = 5;
+
 /// What a node fetches from one leader.
 pub struct Following {
     pub fetcher: Fetcher,
     pub connection: u64,
     pub is_in_flight: bool,
+    /// What was asked last.
+    pub last: Option<FetchRequest<'static>>,
     /// When it is looked at next.
     pub turn_ms: i64,
 }
@@ -35,7 +42,7 @@ impl Following {
             partition_max_bytes: 1_500,
             backoff_ms: 200,
         };
-        Following { fetcher: Fetcher::new(settings), connection: 0, is_in_flight: false, turn_ms: i64::MAX }
+        Following { fetcher: Fetcher::new(settings), connection: 0, is_in_flight: false, last: None, turn_ms: i64::MAX }
     }
 }
 
@@ -43,6 +50,8 @@ impl Following {
 pub struct Waiting {
     pub park: Arc<Park>,
     pub until_ms: i64,
+    /// Released, it is looked at then: threads may take their time.
+    pub looks_ms: Option<i64>,
     pub what: Waits,
 }
 
@@ -60,9 +69,7 @@ pub enum Waits {
     Producer {
         caller: Caller,
         token: u64,
-        key: TopicIdPartition,
-        ack: Ack,
-        base_offset: i64,
+        awaited: Awaited,
     },
     /// A coordinator, for its records.
     Shard {
@@ -84,9 +91,8 @@ impl World {
                 _ => {
                     following.fetcher.add(key, position);
                     if following.is_in_flight {
-                        // Answers come in order: only another connection is free.
-                        following.fetcher.abandon();
-                        following.is_in_flight = false;
+                        let connection = following.connection;
+                        self.at(GRACE_MS, to, Happening::FetchOvertaken(leader, connection));
                     }
                 }
             },
@@ -125,6 +131,7 @@ impl World {
         request.replica_id = -1;
         following.is_in_flight = true;
         following.connection += 1;
+        following.last = Some(request.clone());
         let connection = following.connection;
         self.at(PATIENCE_MS, to, Happening::FetchUnanswered(leader, connection));
         if !self.is_healed() && self.chance.is(3) {
@@ -137,6 +144,19 @@ impl World {
         self.send(to, leader, Body::Fetch(connection, request));
     }
 
+    /// What an ended process asked its leaders last is still on its way.
+    pub fn fetches_arrive_late(&mut self, ended: To, fetchers: BTreeMap<i32, Following>, back_ms: i64) {
+        for (leader, following) in fetchers {
+            if self.is_healed() || !self.chance.is(30) {
+                continue;
+            }
+            let late_ms = back_ms + self.chance.below(600);
+            if let (Some(request), Some(to)) = (following.last, self.running(leader)) {
+                self.at(late_ms, to, Happening::Packet(ended, Body::Fetch(following.connection, request)));
+            }
+        }
+    }
+
     fn following(&mut self, to: To, leader: i32, connection: u64) -> Option<&mut Following> {
         let following = self.process(to)?.fetchers.get_mut(&leader)?;
         (following.connection == connection && following.is_in_flight).then_some(following)
@@ -147,6 +167,25 @@ impl World {
         following.is_in_flight = false;
         let rest_ms = following.fetcher.disconnected();
         self.turn_at(to, leader, rest_ms);
+    }
+
+    /// Partitions that were added do not wait for it any more. Answers come in order: only another connection is free.
+    pub fn fetch_overtaken(&mut self, to: To, leader: i32, connection: u64) {
+        let Some(following) = self.following(to, leader, connection) else { return };
+        following.is_in_flight = false;
+        following.fetcher.abandon();
+        self.turn_at(to, leader, 0);
+    }
+
+    /// Who fetches from this leader hears that the partition follows another one.
+    pub fn fetch_no_more(&mut self, to: To, leader: i32, key: TopicIdPartition) {
+        let Some(process) = self.process(to) else { return };
+        let role = process.cells.get(&key).map(|cell| cell.partition.role());
+        if let Some(following) = process.fetchers.get_mut(&leader)
+            && !matches!(role, Some(Role::Follower { leader: now, .. }) if now == leader)
+        {
+            following.fetcher.remove(key);
+        }
     }
 
     /// What the server's Fetch does for a follower.
@@ -162,7 +201,7 @@ impl World {
                     cell.partition.park_replica_fetch(park.clone());
                 }
             }
-            self.wait(to, Waiting { park, until_ms, what: Waits::Replica { from, connection, request } });
+            self.wait(to, park, until_ms, Waits::Replica { from, connection, request });
             return;
         }
         self.send_to_process(to, from, Body::Fetched(connection, response));
@@ -320,10 +359,10 @@ impl World {
         self.followed(to, leader, key, followed);
     }
 
-    pub fn wait(&mut self, to: To, waiting: Waiting) {
-        let delay_ms = waiting.until_ms - self.now_ms();
+    pub fn wait(&mut self, to: To, park: Arc<Park>, until_ms: i64, what: Waits) {
+        let delay_ms = until_ms - self.now_ms();
         if let Some(process) = self.process(to) {
-            process.waiting.push(waiting);
+            process.waiting.push(Waiting { park, until_ms, looks_ms: None, what });
             self.at(delay_ms, to, Happening::Patience);
         }
     }
@@ -333,8 +372,21 @@ impl World {
         let now_ms = self.now_ms();
         loop {
             let Some(process) = self.process(to) else { return };
-            let is_due = |waiting: &Waiting| waiting.park.is_released() || waiting.until_ms <= now_ms;
+            let is_due = |waiting: &Waiting| {
+                waiting.park.is_released() && waiting.looks_ms.is_none_or(|at_ms| at_ms <= now_ms)
+                    || waiting.until_ms <= now_ms
+            };
             let Some(at) = process.waiting.iter().position(is_due) else { return };
+            let waiting = &mut process.waiting[at];
+            if matches!(waiting.what, Waits::Producer { .. }) && waiting.looks_ms.is_none() {
+                let until_ms = waiting.until_ms;
+                let delay_ms = if !self.is_healed() && self.chance.is(10) { self.chance.below(1_000) } else { 0 };
+                self.process(to).unwrap().waiting[at].looks_ms = Some((now_ms + delay_ms).min(until_ms));
+                if delay_ms > 0 {
+                    self.at(delay_ms, to, Happening::Patience);
+                }
+                continue;
+            }
             let waiting = process.waiting.remove(at);
             waiting.park.finish();
             match waiting.what {
@@ -347,12 +399,12 @@ impl World {
                     let (fetched, _) = self.read_for_consumer(to, &wanted);
                     self.answer(to, caller, token, Answer::Fetched(fetched));
                 }
-                Waits::Producer { caller, token, key, ack, base_offset } => {
-                    self.checks.touch(to.id, key);
-                    let cell = self.process(to).and_then(|process| process.cells.get(&key));
-                    let outcome = cell.map_or(Some(Err(ErrorCode::UnknownTopicId)), |c| c.partition.acknowledged(&ack));
+                Waits::Producer { caller, token, awaited } => {
+                    let cell = self.process(to).and_then(|process| process.cells.get(&awaited.key));
+                    let outcome =
+                        cell.map_or(Some(Err(ErrorCode::UnknownTopicId)), |c| c.partition.acknowledged(&awaited.ack));
                     let outcome = outcome.unwrap_or(Err(ErrorCode::RequestTimedOut));
-                    self.answer(to, caller, token, Answer::Produced(outcome.map(|()| base_offset)));
+                    self.append_decided(to, (caller, token), &awaited, outcome);
                 }
                 Waits::Shard { partition, epoch } => self.shard_waited(to, partition, epoch),
             }

@@ -16,6 +16,8 @@ use wire::messages::fetch_request::FetchRequest;
 use wire::messages::fetch_response::FetchResponse;
 
 pub const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
+/// Some ten thousand are usual: nodes that keep each other busy without end are a failure.
+const EVENTS_MAX: usize = 500_000;
 /// Between looks whether the cluster is whole again.
 const LOOK_MS: i64 = 250;
 
@@ -66,6 +68,8 @@ pub enum Happening {
     FetchTurn(i32),
     /// No answer came over this connection to this leader.
     FetchUnanswered(i32, u64),
+    FetchOvertaken(i32, u64),
+    FetchNoMore(i32, TopicIdPartition),
     /// No answer came to what was asked of the controller.
     Unanswered(u64),
     Propose,
@@ -125,6 +129,9 @@ impl World {
         let mut events = 0;
         while let Some(event) = world.schedule.take() {
             events += 1;
+            if events > EVENTS_MAX {
+                return Err(format!("{events} events, and no end by {} ms", world.now_ms()));
+            }
             let is_look = matches!(event, Event::Look);
             world.digest.mix(world.now_ms() as u64);
             world.handle(event);
@@ -252,6 +259,8 @@ impl World {
             Happening::Synced(key, request) => self.synced(to, key, &request),
             Happening::FetchTurn(leader) => self.fetch_turn(to, leader),
             Happening::FetchUnanswered(leader, connection) => self.fetch_unanswered(to, leader, connection),
+            Happening::FetchOvertaken(leader, connection) => self.fetch_overtaken(to, leader, connection),
+            Happening::FetchNoMore(leader, key) => self.fetch_no_more(to, leader, key),
             Happening::Unanswered(number) => self.replied(to, number, Err(ErrorCode::RequestTimedOut)),
             Happening::Propose => self.propose(to),
             Happening::Patience => {}
