@@ -43,7 +43,7 @@ pub struct LogConfig {
     pub file_delete_delay_ms: i64,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: i64,
-    /// Bytes after which write-back of an active segment is started ([`Log::write_back`](crate::Log::write_back)).
+    /// Bytes of an active segment whose write-back is started together ([`Log::write_back`](crate::Log::write_back)).
     pub write_back_bytes: u32,
     /// Bytes after which the producers are written to a snapshot, so that a restart has little to read.
     pub snapshot_interval_bytes: u32,
@@ -75,7 +75,7 @@ impl Default for LogConfig {
             preallocate: false,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * HOUR_MS,
-            write_back_bytes: 8 << 20,
+            write_back_bytes: 2 << 20,
             snapshot_interval_bytes: 16 << 20,
             bug: Bug::None,
         }

@@ -2,7 +2,8 @@
 //!
 //! A plain struct with one owner. `append.rs` writes, `read.rs` finds and hands out regions, `lookup.rs` answers
 //! questions about timestamps, epochs and transactions, `roll.rs` begins segments and drops old ones, `truncate.rs` cuts
-//! the end, `compact.rs` says what to compact and takes the result, `sync.rs` brings things to the disk, `recovery.rs` opens what a crash left (`files.rs`, `replay.rs`).
+//! the end, `compact.rs` says what to compact and takes the result, `sync.rs` brings things to the disk, `write_back.rs` lets them be on their way before, `recovery.rs` opens
+//! what a crash left (`files.rs`, `replay.rs`).
 //!
 //! **Invariants.** After a [`Fault`] every call fails: what is in memory may be ahead of what is in the files, and is
 //! never served. Offsets ascend over batches and segments. Only whole batches are ever served.
@@ -17,6 +18,7 @@ mod replay;
 mod roll;
 mod sync;
 mod truncate;
+mod write_back;
 
 pub(crate) use append::is_commit;
 pub use append::{Append, Appended, Replicated};
@@ -25,7 +27,8 @@ pub use lookup::TimestampOffset;
 pub use read::{Read, ReadError};
 pub use recovery::{Cut, Recovery};
 pub use roll::{Deleted, RemoveRequest};
-pub use sync::{SyncRequest, WriteBack};
+pub use sync::SyncRequest;
+pub use write_back::WriteBack;
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, Fault};
@@ -98,6 +101,7 @@ pub struct Log {
     snapshots: Snapshots,
     hints: Hints,
     sync: SyncState,
+    write_back: write_back::Progress,
     /// Files renamed to `.deleted`, with the time from which they may go.
     doomed: Vec<(i64, Vec<std::path::PathBuf>)>,
     damage: Vec<Damage>,

@@ -79,6 +79,8 @@ struct Content {
     modified_ms: i64,
     /// How far blocks are put aside.
     room_until: u64,
+    /// How far the start of write-back was asked for.
+    written_back_until: u64,
 }
 
 #[derive(Debug)]
@@ -189,6 +191,15 @@ impl MemDisk {
         let state = lock(&self.0);
         match state.names.get(path) {
             Some(Node::File(file)) => state.files[*file].room_until,
+            _ => 0,
+        }
+    }
+
+    /// How far write-back of the file was started.
+    pub fn written_back_until(&self, path: &Path) -> u64 {
+        let state = lock(&self.0);
+        match state.names.get(path) {
+            Some(Node::File(file)) => state.files[*file].written_back_until,
             _ => 0,
         }
     }
@@ -489,7 +500,10 @@ impl DiskFile for MemFile {
         Ok(())
     }
 
-    fn start_write_back(&self, _position: u64, _len: u64) -> io::Result<()> {
+    fn start_write_back(&self, position: u64, len: u64) -> io::Result<()> {
+        let mut state = lock(&self.disk.0);
+        let content = &mut state.files[self.file];
+        content.written_back_until = content.written_back_until.max(position + len);
         Ok(())
     }
 

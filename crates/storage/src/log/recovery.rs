@@ -16,6 +16,7 @@
 
 use super::files;
 use super::sync::SyncState;
+use super::write_back::Progress;
 use super::{Damage, Log, OpenMode, Shutdown, jitter};
 use crate::config::LogConfig;
 use crate::disk::{Access, Context, Disk, DiskFile, Fault};
@@ -117,6 +118,7 @@ impl Log {
             snapshots: Default::default(),
             hints: Default::default(),
             sync: SyncState::new(open.recovery_point.max(0)),
+            write_back: Progress::default(),
             doomed: Vec::new(),
             damage: Vec::new(),
             fault: None,

@@ -6,12 +6,8 @@ use crate::fds::lock;
 use crate::planted::Bug;
 use crate::segment::{LOG_SUFFIX, OFFSET_INDEX_SUFFIX, SNAPSHOT_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-
-/// Write-backs that follow each other sooner are of a partition that is written fast.
-const FAST_MS: i64 = 1000;
 
 #[derive(Debug)]
 pub(super) struct SyncState {
@@ -31,10 +27,6 @@ pub(super) struct SyncState {
     identity: bool,
     /// The log was closed: every file of the active segment counts.
     closing: bool,
-    /// Segment and position up to which write-back was started.
-    written_back: (i64, u32),
-    /// When that was; of no use where nothing of the segment was written back yet.
-    written_back_ms: i64,
 }
 
 /// A truncation makes what older requests report worthless: the offsets may be in use for other records by then.
@@ -57,8 +49,6 @@ impl SyncState {
             txn_index: false,
             identity: false,
             closing: false,
-            written_back: (0, 0),
-            written_back_ms: 0,
         }
     }
 
@@ -110,7 +100,6 @@ impl SyncState {
         done.truncations += 1;
         done.offset = done.offset.min(end);
         self.recovery_point = self.recovery_point.min(end);
-        self.written_back = (0, 0);
     }
 }
 
@@ -155,26 +144,6 @@ impl SyncRequest {
             done.offset = done.offset.max(self.offset);
         }
         Ok(())
-    }
-}
-
-/// Bytes whose write-back is worth starting now, and the place that those to come will need.
-#[derive(Debug)]
-pub struct WriteBack {
-    file: Arc<dyn DiskFile>,
-    position: u64,
-    len: u64,
-    /// Empty where appends are slow.
-    room: Range<u64>,
-}
-
-impl WriteBack {
-    /// Starts the write-back. A hint: failure is not reported, the next sync meets it.
-    pub fn run(&self) {
-        if !self.room.is_empty() {
-            let _ = self.file.make_room(self.room.start, self.room.end - self.room.start);
-        }
-        let _ = self.file.start_write_back(self.position, self.len);
     }
 }
 
@@ -250,34 +219,5 @@ impl Log {
         let done = lock(&self.sync.done).offset.min(self.log_end_offset);
         let synced = if self.has(Bug::RecoveryPointAhead) { self.log_end_offset } else { offset.min(done) };
         self.sync.recovery_point = self.sync.recovery_point.max(synced);
-    }
-
-    /// Bytes of the active segment whose write-back is worth starting, so that dirty pages never pile up until an
-    /// append has to wait for them.
-    ///
-    /// Where they came fast, so will the next: those find blocks put aside for them, which saves a tenth of a write's
-    /// CPU on ext4. There is never more room than two such write-backs fill, none beyond `segment.bytes`, and what is not
-    /// used is given back when the segment is finished.
-    pub fn write_back(&mut self, now_ms: i64) -> Option<WriteBack> {
-        let active = self.active();
-        let (segment, position) = self.sync.written_back;
-        let position = if segment == active.base_offset { position.min(active.size) } else { 0 };
-        let len = active.size - position;
-        if len < self.config.write_back_bytes {
-            return None;
-        }
-        let file = active.log.once(Access::Write).ok()?;
-        let (at, step) = (u64::from(active.size), u64::from(self.config.write_back_bytes));
-        self.sync.written_back = (active.base_offset, active.size);
-        let before_ms = std::mem::replace(&mut self.sync.written_back_ms, now_ms);
-        let is_fast = position > 0 && now_ms.saturating_sub(before_ms) < FAST_MS;
-        let room = match is_fast && !self.config.preallocate {
-            // What is appended until this runs needs no room any more.
-            true => at + step / 2..(at + 2 * step).min(u64::from(self.config.segment_bytes)),
-            false => 0..0,
-        };
-        let last = self.segments.len() - 1;
-        self.segments[last].has_room |= !room.is_empty();
-        Some(WriteBack { file, position: u64::from(position), len: u64::from(len), room })
     }
 }

@@ -4,6 +4,7 @@
 //! with offsets, epochs and CRCs in order: a log that differs from its leader's and that nothing can tell from it.
 
 use super::Log;
+use super::write_back::Progress;
 use crate::disk::{Context, Fault};
 use crate::planted::Bug;
 use crate::segment::{Segment, TXN_INDEX_SUFFIX};
@@ -50,6 +51,7 @@ impl Log {
         self.damage.clear();
         self.epochs.clear();
         self.sync.truncated(offset);
+        self.write_back = Progress::default();
         self.sync.segment_rolled();
         self.store_epochs()
     }
@@ -83,6 +85,7 @@ impl Log {
         self.sync.txn_index_changed();
         self.damage.retain(|damage| damage.offset < end);
         self.sync.truncated(end);
+        self.write_back = Progress::default();
         self.recount_active(position)?;
         if !self.has(Bug::KeepEpochs) && self.epochs.truncate_from_end(end) {
             self.store_epochs()?;
