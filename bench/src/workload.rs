@@ -23,7 +23,7 @@ pub enum Kind {
     /// As fast as the answers come.
     Produce { batch_bytes: usize, record_bytes: usize, in_flight: usize, until: Until },
     /// At a fixed rate, whatever the answers do.
-    Paced { record_bytes: usize, per_second: u32, seconds: f64 },
+    Paced { batch_bytes: usize, record_bytes: usize, per_second: u32, seconds: f64 },
     /// One Fetch after the other on each connection, from the log's beginning to its end and again.
     Fetch { max_bytes: u32, bytes: u64 },
 }
@@ -54,8 +54,14 @@ const fn small(name: &'static str, connections: usize, partitions: usize, in_fli
 }
 
 const fn paced(name: &'static str, housekeeping: bool) -> Workload {
-    let kind = Kind::Paced { record_bytes: 1000, per_second: 1000, seconds: 8.0 };
+    let kind = Kind::Paced { batch_bytes: 1, record_bytes: 1000, per_second: 1000, seconds: 8.0 };
     Workload { name, connections: 4, partitions: 4, kind, by_volume: false, housekeeping }
+}
+
+/// So much for each partition that what is written on its way to the disk meets what is appended.
+const fn paced_batches(name: &'static str, batch_bytes: usize) -> Workload {
+    let kind = Kind::Paced { batch_bytes, record_bytes: 1000, per_second: 3000, seconds: 24.0 };
+    Workload { name, connections: 16, partitions: 16, kind, by_volume: false, housekeeping: false }
 }
 
 const fn fetch(name: &'static str, max_bytes: u32) -> Workload {
@@ -71,6 +77,7 @@ pub const ALL: &[Workload] = &[
     small("produce-500x1", 500, 1, 1),
     paced("paced-1000", false),
     paced("paced-busy", true),
+    paced_batches("paced-16k", 16 << 10),
     fetch("fetch-64k", 64 << 10),
     fetch("fetch-1m", 1 << 20),
 ];
@@ -89,6 +96,9 @@ impl Workload {
     pub fn written_bytes(&self) -> u64 {
         match self.kind {
             Kind::Produce { until: Until::Bytes(bytes), .. } => bytes,
+            Kind::Paced { batch_bytes, record_bytes, per_second, seconds } => {
+                (batch_bytes.max(record_bytes) as f64 * f64::from(per_second) * seconds) as u64
+            }
             _ => 0,
         }
     }
@@ -114,9 +124,13 @@ impl Workload {
             Kind::Produce { batch_bytes, record_bytes, in_flight, .. } => format!(
                 "batches of {batch_bytes} bytes, records of {record_bytes}, {in_flight} in flight, {connections}"
             ),
-            Kind::Paced { record_bytes, per_second, .. } => {
+            Kind::Paced { batch_bytes, record_bytes, per_second, .. } => {
+                let batch = match batch_bytes {
+                    1 => "one record".to_owned(),
+                    _ => format!("a batch of {batch_bytes} bytes, records"),
+                };
                 let beside = if self.housekeeping { ", while segments roll and topics come and go" } else { "" };
-                format!("{per_second} requests/s of one record of {record_bytes} bytes, {connections}{beside}")
+                format!("{per_second} requests/s of {batch} of {record_bytes} bytes, {connections}{beside}")
             }
             Kind::Fetch { max_bytes, .. } => format!("at most {max_bytes} bytes a request, {connections}"),
         }

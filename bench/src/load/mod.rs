@@ -97,10 +97,10 @@ pub fn run<B>(
                     Kind::Produce { batch_bytes, record_bytes, in_flight, .. } => {
                         produce::run(stream, topic, partition, (batch_bytes, record_bytes), in_flight, progress)
                     }
-                    Kind::Paced { record_bytes, per_second, .. } => {
+                    Kind::Paced { batch_bytes, record_bytes, per_second, .. } => {
                         let gap = Duration::from_secs_f64(workload.connections as f64 / f64::from(per_second));
                         let first = gap.mul_f64(number as f64 / workload.connections as f64);
-                        paced::run(stream, topic, partition, record_bytes, (first, gap), progress)
+                        paced::run(stream, topic, partition, (batch_bytes, record_bytes), (first, gap), progress)
                     }
                     Kind::Fetch { max_bytes, .. } => fetch::run(stream, topic, partition, max_bytes, progress),
                 });

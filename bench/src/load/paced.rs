@@ -1,4 +1,4 @@
-//! Produces one record at each tick, whatever the answers do: what a slow answer delays is seen, not avoided.
+//! Produces one batch at each tick, whatever the answers do: what a slow answer delays is seen, not avoided.
 
 use super::produce::Answers;
 use super::{Done, Progress};
@@ -13,11 +13,11 @@ pub(super) fn run(
     stream: TcpStream,
     topic: &str,
     partition: i32,
-    record_bytes: usize,
+    (batch_bytes, record_bytes): (usize, usize),
     (first, gap): (Duration, Duration),
     progress: &Progress,
 ) -> Outcome<Done> {
-    let (batch, records) = batch(1, record_bytes);
+    let (batch, records) = batch(batch_bytes, record_bytes);
     let frame = produce_frame(topic, partition, &batch)?;
     let mut answers = Answers::new(topic);
     let mut reading = stream.try_clone()?;
