@@ -68,6 +68,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Producers> {
             epoch: i16_at(8),
             coordinator_epoch: i32_at(34),
             last_timestamp: timestamp,
+            seen_ms: i64::MIN,
             txn_first_offset: (txn_first_offset >= 0).then_some(txn_first_offset),
             batches,
         };

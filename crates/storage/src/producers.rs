@@ -84,7 +84,10 @@ impl Remembered {
 pub(crate) struct Producer {
     pub epoch: i16,
     pub coordinator_epoch: i32,
+    /// Of its last batch, which may be of any age: what is replayed from elsewhere keeps its records' times.
     pub last_timestamp: i64,
+    /// When that was written, roughly, where it is known; `i64::MIN` otherwise. Not in snapshots.
+    pub seen_ms: i64,
     pub txn_first_offset: Option<i64>,
     /// Oldest first.
     pub batches: Batches,
@@ -129,6 +132,7 @@ impl Producer {
             epoch: NO_PRODUCER_EPOCH,
             coordinator_epoch: -1,
             last_timestamp: -1,
+            seen_ms: i64::MIN,
             txn_first_offset: None,
             batches: Batches::default(),
         }
@@ -231,8 +235,8 @@ impl Producers {
         }
     }
 
-    /// Takes a batch that is in the log into account.
-    pub fn apply(&mut self, batch: &DataBatch) {
+    /// Takes a batch that is in the log into account, where it was written at `written_ms`.
+    pub fn apply(&mut self, batch: &DataBatch, written_ms: i64) {
         let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Box::new(Producer::new()));
         producer.meet_epoch(batch.producer_epoch);
         producer.batches.push(Remembered {
@@ -242,6 +246,7 @@ impl Producers {
             timestamp: batch.max_timestamp,
         });
         producer.last_timestamp = batch.max_timestamp;
+        producer.seen_ms = producer.seen_ms.max(written_ms);
         if batch.is_transactional && producer.txn_first_offset.is_none() {
             producer.txn_first_offset = Some(batch.base_offset);
             self.ongoing.insert(batch.base_offset, batch.producer_id);
@@ -283,10 +288,12 @@ impl Producers {
         }
     }
 
-    /// Forgets producers that were silent for `expiration_ms`, unless they have a transaction open.
+    /// Forgets producers that were silent for `expiration_ms`, unless they have a transaction open. Old records do not make
+    /// a producer silent: what it sends again would be taken for new.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         self.by_id.retain(|_, producer| {
-            producer.txn_first_offset.is_some() || now_ms.saturating_sub(producer.last_timestamp) < expiration_ms
+            let last_ms = producer.last_timestamp.max(producer.seen_ms);
+            producer.txn_first_offset.is_some() || now_ms.saturating_sub(last_ms) < expiration_ms
         });
     }
 

@@ -267,6 +267,28 @@ fn truncation_drops_whole_batches_epochs_and_producers() {
     assert_eq!(read_all(&log).len(), 1);
 }
 
+/// What is copied from elsewhere keeps its records' times, which may be years old.
+#[test]
+fn a_producer_of_old_records_is_known_for_as_long_as_it_writes() {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    let disk = MemDisk::new();
+    disk.set_now_ms(NOW);
+    let mut log = new_log(&disk, small());
+    let old = || {
+        let mut builder = BatchBuilder::new(Codec::None).producer(5, 0, 0);
+        builder.append(NOW - 400 * DAY_MS, None, Some(b"value"), &[]);
+        builder.build(0, -1)
+    };
+    append_one(&mut log, old(), 1).unwrap();
+    log.expire_producers(NOW + DAY_MS - 1);
+    assert!(append_one(&mut log, old(), 1).unwrap().duplicate);
+    // After a kill too: the file tells when it was written.
+    let (mut log, _) = open(disk.arc(), Path::new(DIR), small(), mode(Shutdown::Killed, 0));
+    assert!(append_one(&mut log, old(), 1).unwrap().duplicate);
+    log.expire_producers(NOW + DAY_MS);
+    assert!(!append_one(&mut log, old(), 1).unwrap().duplicate, "a day of silence is enough");
+}
+
 #[test]
 fn a_cut_below_the_start_offset_takes_it_along() {
     for (to, end) in [(6, 4), (4, 4), (1, 1)] {

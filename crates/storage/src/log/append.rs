@@ -112,7 +112,9 @@ impl Log {
             self.snapshots.is_stale |= producer_id >= 0;
             match marker {
                 Some(marker) => self.apply_marker(&Marker { offset: base_offset, ..marker })?,
-                None if producer_id >= 0 => self.producers.apply(&DataBatch { base_offset, ..data_batch(info) }),
+                None if producer_id >= 0 => {
+                    self.producers.apply(&DataBatch { base_offset, ..data_batch(info) }, now_ms);
+                }
                 None => {}
             }
             let log_append_time_ms = match info.timestamp_type {
@@ -248,7 +250,7 @@ impl Log {
                 self.roll_at(noted.base_offset, now_ms)?;
                 (written, end) = (taken.bytes, 0);
             }
-            self.apply_replicated(&batch)?;
+            self.apply_replicated(&batch, now_ms)?;
             self.note_appended(noted, now_ms)?;
             taken.bytes += batch.size();
             taken.batches += 1;
@@ -263,7 +265,7 @@ impl Log {
     }
 
     /// Takes the producer of a batch that is in the log into account, unchecked: its leader checked it.
-    pub(super) fn apply_replicated(&mut self, batch: &Batch<'_>) -> Result<(), Fault> {
+    pub(super) fn apply_replicated(&mut self, batch: &Batch<'_>, now_ms: i64) -> Result<(), Fault> {
         if !batch.has_producer_id() {
             return Ok(());
         }
@@ -271,7 +273,7 @@ impl Log {
         if batch.is_control() {
             return marker_of(batch).map_or(Ok(()), |marker| self.apply_marker(&marker));
         }
-        self.producers.apply(&DataBatch::of(batch));
+        self.producers.apply(&DataBatch::of(batch), now_ms);
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ impl Log {
                 match scan.next() {
                     Ok(Some((_, header))) if header.base_offset() < offset => {
                         if header.has_producer_id() && !header.is_control() {
-                            window.apply(&DataBatch::of(&header));
+                            window.apply(&DataBatch::of(&header), i64::MIN);
                         }
                     }
                     Err(Stop::Io(error)) => return Err(Fault::new("read", segment.log.path(), &error)),
@@ -95,6 +95,7 @@ impl Log {
     fn replay_producers(&mut self, at: usize, from: i64) -> Result<(), Fault> {
         let segment = &self.segments[at];
         let (path, size, base_offset) = (segment.log.path(), u64::from(segment.size), segment.base_offset);
+        let written_ms = segment.touched_ms;
         if segment.size == 0 {
             return Ok(());
         }
@@ -120,7 +121,7 @@ impl Log {
                     continue;
                 }
                 if !header.is_control() {
-                    self.producers.apply(&DataBatch::of(&header));
+                    self.producers.apply(&DataBatch::of(&header), written_ms);
                     continue;
                 }
                 let bytes = self.bytes(&self.segments[at], batch_at as u32, header.size() as u32)?;
