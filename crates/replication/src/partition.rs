@@ -9,6 +9,7 @@ use crate::planted::{self, Bug};
 use std::sync::Arc;
 use storage::{Append, Fault, Log, Read, ReadError, SyncRequest, WriteBack};
 use wire::ErrorCode;
+use wire::codec::Records;
 
 /// When a record counts as there, on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,9 +301,13 @@ impl Partition {
         self.log.read(from, max_bytes, self.readable_end(committed), whole_first_batch)
     }
 
-    /// Reads what a follower may see: everything.
+    /// Reads what a follower may see: everything. What was written moments ago is better copied than sent from the file.
     pub fn read_as_replica(&self, from: i64, max_bytes: u32, whole_first_batch: bool) -> Result<Read, ReadError> {
-        self.log.read(from, max_bytes, self.log.log_end_offset(), whole_first_batch)
+        let mut read = self.log.read(from, max_bytes, self.log.log_end_offset(), whole_first_batch)?;
+        if let Records::File(region) = &mut read.records {
+            region.prefer_copy = self.log.is_hot(from);
+        }
+        Ok(read)
     }
 
     /// The bytes that [`Partition::read`] could give from `from` on; a position it would refuse counts as plenty, so

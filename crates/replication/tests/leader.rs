@@ -4,8 +4,12 @@
 mod common;
 
 use common::*;
-use replication::{Ack, Agreed, Assignment, Durability, Park, ReplicaFetch, Role, Settings};
+use replication::{Ack, Agreed, Assignment, Durability, Park, Partition, ReplicaFetch, Role, Settings};
+use std::sync::Arc;
+use storage::testing::MemDisk;
+use storage::{Log, LogConfig, OpenMode, Read, RealDisk};
 use wire::ErrorCode;
+use wire::codec::Records;
 
 const ALL: &[i32] = &[1, 2, 3];
 
@@ -44,6 +48,31 @@ fn a_record_is_committed_when_all_in_sync_have_it() {
     fetch(&mut a, &mut b, 3);
     assert_eq!(b.high_watermark(), 3);
     assert_eq!((a.bytes(), a.bytes()), (b.bytes(), c.bytes()));
+}
+
+/// docs/decisions/0006-followers-get-copies.md
+#[test]
+fn a_follower_at_the_end_gets_copies_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("t-0");
+    let log = Log::create(Arc::new(RealDisk), &dir, Arc::new(LogConfig::default()), None, OpenMode::default(), 0);
+    let settings = settings(Durability::PageCache, 1);
+    let partition = Partition::new(1, log.unwrap(), settings, brokers(ALL), 0);
+    let mut leader = Replica { id: 1, disk: MemDisk::new(), partition };
+    leader.assign(&assignment(1, 1, 1, ALL, &[1]), 0);
+    for _ in 0..200 {
+        leader.append(1, false, 0).unwrap();
+    }
+    let is_copy = |read: Read| match read.records {
+        Records::File(region) => region.prefer_copy,
+        Records::Bytes(_) => panic!("a region of the file is expected"),
+    };
+    let (replica, consumer) = (
+        |from| is_copy(leader.partition.read_as_replica(from, 1 << 20, true).unwrap()),
+        |from| is_copy(leader.partition.read(from, 1 << 20, false, true).unwrap()),
+    );
+    assert_eq!((replica(199), replica(150), replica(0)), (true, true, false));
+    assert_eq!((consumer(199), consumer(150), consumer(0)), (false, false, false));
 }
 
 #[test]

@@ -234,9 +234,6 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
             Ok(false) => {}
             Err(error) => return Fetched::refused(error),
         }
-        if let (Records::File(region), true) = (&mut fetched.records, fetched.hot) {
-            region.prefer_copy = true;
-        }
         (fetched.high_watermark, fetched.is_news) = partition.tell_high_watermark(replica);
         fetched.last_stable_offset = partition.last_stable_offset();
     }

@@ -256,6 +256,25 @@ mod tests {
         flushed.map(|()| arrived)
     }
 
+    /// Only what leaves as a copy leaves in one packet (docs/decisions/0006-followers-get-copies.md).
+    #[test]
+    fn what_is_better_copied_is_copied_whole_up_to_a_limit() {
+        let file = file_with(&[]);
+        let copied =
+            |length, prefer_copy| copied_of(&FileRegion { file: file.clone(), position: 5_000, length, prefer_copy });
+        let to_the_page = 2 * PAGE - 5_000;
+        for (length, as_usual, preferred) in [
+            (100, 100, 100),
+            (COPY_MAX, COPY_MAX as usize, COPY_MAX as usize),
+            (COPY_MAX + 1, to_the_page, COPY_MAX as usize + 1),
+            (64 << 10, to_the_page, 64 << 10),
+            (COPY_RECENT_MAX, to_the_page, 256 << 10),
+            (COPY_RECENT_MAX + 1, to_the_page, to_the_page),
+        ] {
+            assert_eq!((copied(length, false), copied(length, true)), (as_usual, preferred), "{length} bytes");
+        }
+    }
+
     #[tokio::test]
     async fn bytes_and_regions_arrive_in_order_whatever_their_sizes_and_places() {
         let in_file = content(3 << 20);
