@@ -10,8 +10,9 @@ use client::consumer::{Consumer, Records, Seek, Subscription};
 use crate::console::formatter::{Formatter, Trouble};
 use crate::console::replaced;
 use crate::options::{HELP, Opt, Parsed, VERSION};
+use crate::signals::Signals;
 use crate::tool::{self, Exception, Stop};
-use crate::{complain, say, signals, term};
+use crate::{complain, say, term};
 use client::pattern::Pattern;
 
 const ABOUT: &str = "This tool helps to read data from Kafka topics and outputs it to standard output.";
@@ -211,6 +212,7 @@ fn settings(o: &Parsed) -> Result<(Properties, bool), Stop> {
 
 async fn run(plan: Plan) -> Result<(), Stop> {
     let mut consumer = Consumer::open(&plan.properties).await?;
+    let mut signals = Signals::heed();
     match &plan.source {
         Source::Topic(topic) => consumer.subscribe(Subscription::Topics(vec![topic.clone()]))?,
         Source::Matching(text) => {
@@ -237,14 +239,14 @@ async fn run(plan: Plan) -> Result<(), Stop> {
             let reading = read(&mut consumer, &mut printer, max.unwrap_or(-1), plan.timeout);
             tokio::select! {
                 result = reading => result,
-                code = signals::ended() => Err(Stop::Exit(code)),
+                code = signals.ended() => Err(Stop::Exit(code)),
             }
         }
     };
     let _ = printer.out.flush();
     tokio::select! {
         () = consumer.close() => {}
-        code = signals::ended() => return Err(Stop::Exit(code)),
+        code = signals.ended() => return Err(Stop::Exit(code)),
     }
     complain!("Processed a total of {} messages", printer.count);
     if plan.options.has("enable-systest-events") {

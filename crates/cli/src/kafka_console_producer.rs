@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 
 use crate::console::{lines::Lines, reader::LineReader, reader::Parts, replaced};
 use crate::options::{HELP, Opt, Parsed, VERSION};
+use crate::signals::Signals;
 use crate::tool::{self, Exception, Stop};
-use crate::{complain, say, signals, term, text};
+use crate::{complain, say, term, text};
 
 const ABOUT: &str = "This tool helps to read data from standard input and publish it to Kafka.";
 const LOGGER: &str = "org.apache.kafka.clients.producer.internals.ErrorLoggingCallback";
@@ -167,18 +168,19 @@ async fn run(args: &[String]) -> Result<(), Stop> {
     let mut reader = LineReader::new(&reading)?;
     let topic = o.value("topic")?.unwrap_or_default();
     let producer = Producer::open(&settings(&o)?).await?;
+    let mut signals = Signals::heed();
     let result = tokio::select! {
         result = async {
             // Every line would wait for a broker in vain, and for a minute.
             producer.client().any_within(tool::PATIENCE, "metadata").await?;
             send_lines(&producer, &mut reader, topic, o.has("sync")).await
         } => result,
-        code = signals::ended() => Err(Stop::Exit(code)),
+        code = signals.ended() => Err(Stop::Exit(code)),
     };
     // Also after a bad line and after Ctrl-C: what was typed before is sent.
     tokio::select! {
         () = producer.close(Duration::MAX) => {}
-        code = signals::ended() => return Err(Stop::Exit(code)),
+        code = signals.ended() => return Err(Stop::Exit(code)),
     }
     result
 }

@@ -7,8 +7,9 @@ use client::Properties;
 use client::consumer::{Consumer, Subscription};
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
+use crate::signals::Signals;
 use crate::tool::{self, Exception, Stop};
-use crate::{clock, complain, say, signals, term};
+use crate::{clock, complain, say, term};
 use client::pattern::Pattern;
 
 const ABOUT: &str = "This tool is used to verify the consumer performance.";
@@ -133,6 +134,7 @@ async fn run(o: &Parsed) -> Result<(), Stop> {
         }
     };
     consumer.subscribe(subscription)?;
+    let mut signals = Signals::heed();
     let format = o.value("date-format")?.unwrap_or_default();
     let detailed = o.has("show-detailed-stats");
     if !o.has("hide-header") {
@@ -147,7 +149,7 @@ async fn run(o: &Parsed) -> Result<(), Stop> {
     let report = detailed.then_some((Duration::from_millis(interval as u64), format));
     let result = tokio::select! {
         result = read(&mut consumer, &mut progress, wanted, timeout, report) => result,
-        code = signals::ended() => Err(Stop::Exit(code)),
+        code = signals.ended() => Err(Stop::Exit(code)),
     };
     let elapsed = progress.begun.elapsed();
     if progress.records < wanted && result.is_ok() {
@@ -168,7 +170,7 @@ async fn run(o: &Parsed) -> Result<(), Stop> {
     }
     tokio::select! {
         () = consumer.close() => {}
-        code = signals::ended() => return Err(Stop::Exit(code)),
+        code = signals.ended() => return Err(Stop::Exit(code)),
     }
     result
 }

@@ -9,8 +9,9 @@ use client::{Error, Properties};
 use tokio::sync::oneshot;
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
+use crate::signals::Signals;
 use crate::tool::{self, Exception, Stop};
-use crate::{complain, say, signals};
+use crate::{complain, say};
 
 const ABOUT: &str = "This tool measures end-to-end latency in Kafka by sending messages and timing their reception.";
 
@@ -136,9 +137,10 @@ async fn run(plan: &Plan) -> Result<(), Stop> {
     let latest = [("auto.offset.reset", "latest"), ("fetch.max.wait.ms", "0"), ("enable.auto.commit", "false")];
     let mut consumer = Consumer::open(&plan.settings(&latest)).await?;
     let producer = Producer::open(&plan.settings(&[("linger.ms", "0"), ("acks", &plan.acks)])).await?;
+    let mut signals = Signals::heed();
     let result = tokio::select! {
         result = measure(plan, &admin, &producer, &mut consumer) => result,
-        code = signals::ended() => Err(Stop::Exit(code)),
+        code = signals.ended() => Err(Stop::Exit(code)),
     };
     producer.close(Duration::from_secs(5)).await;
     consumer.close().await;

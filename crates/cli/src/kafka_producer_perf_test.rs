@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use client::Properties;
 use client::producer::{Producer, ProducerRecord};
 
+use crate::signals::Signals;
 use crate::tool::{self, Exception, Stop};
-use crate::{complain, say, signals, term};
+use crate::{complain, say, term};
 
 const USAGE: &str = "usage: kafka-producer-perf-test
        [-h] [--bootstrap-server BOOTSTRAP-SERVER] --topic TOPIC
@@ -325,9 +326,10 @@ async fn run(plan: Plan) -> Result<(), Stop> {
     }
     term::flush();
     let both = Arc::new(Mutex::new(Both { all: Stats::new(plan.records, plan.interval, false), steady: None }));
+    let mut signals = Signals::heed();
     let result = tokio::select! {
         result = send(&plan, &producer, &both) => result,
-        code = signals::ended() => Err(Stop::Exit(code)),
+        code = signals.ended() => Err(Stop::Exit(code)),
     };
     let mut both = both.lock().unwrap_or_else(PoisonError::into_inner);
     both.all.print_total();

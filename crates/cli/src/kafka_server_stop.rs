@@ -1,6 +1,6 @@
 //! `kafka-server-stop`: asks the brokers of this machine to end, as Kafka's script does.
 //!
-//! A broker is a process of this binary that runs `kafka-server-start`. `--node-id=` and `--process-role=` choose among
+//! A broker is a process of this binary, by whatever name, that runs `kafka-server-start`. `--node-id=` and `--process-role=` choose among
 //! them by what their properties files say.
 
 use std::path::PathBuf;
@@ -40,15 +40,15 @@ pub fn main(args: &[String]) -> u8 {
     }
     let mut code = 0;
     for broker in brokers {
-        if !processes::send(broker.pid, signal) {
+        if !processes::send(&broker.process, signal) {
             code = 1;
         }
     }
     code
 }
 
-struct Broker {
-    pid: i32,
+struct Broker<P = Process> {
+    process: P,
     /// Its properties file, if it was started with one.
     file: Option<PathBuf>,
     overrides: Properties,
@@ -72,9 +72,11 @@ impl Broker {
                 None => {}
             }
         }
-        Broker { pid: process.pid, file, overrides }
+        Broker { process, file, overrides }
     }
+}
 
+impl<P> Broker<P> {
     fn is(&self, role: Option<&str>, node: Option<&str>) -> bool {
         if role.is_none() && node.is_none() {
             return true;
@@ -100,7 +102,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("server.properties");
         fs::write(&file, "process.roles=broker,controller\nnode.id=7\n").unwrap();
-        let broker = Broker { pid: 1, file: Some(file), overrides: Properties::new() };
+        let broker = Broker { process: (), file: Some(file), overrides: Properties::new() };
         assert!(broker.is(None, None) && broker.is(Some("controller"), None) && broker.is(None, Some("7")));
         assert!(!broker.is(None, Some("8")) && !broker.is(Some("other"), None));
         let overridden = Broker { overrides: [("node.id".to_owned(), "8".to_owned())].into(), ..broker };

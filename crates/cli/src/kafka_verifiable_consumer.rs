@@ -9,9 +9,10 @@ use client::consumer::{Consumer, Rebalance, Records, Subscription};
 
 use crate::argparse::{self, Argument, Exclusive, Given, Program, Wrong};
 use crate::json::quote;
+use crate::signals::Signals;
+use crate::text;
 use crate::tool::{self, Stop};
 use crate::verifiable::Event;
-use crate::{signals, text};
 
 const SERVERS: &str = "HOST1:PORT1[,HOST2:PORT2[...]]";
 const POLL: Duration = Duration::from_millis(200);
@@ -140,10 +141,11 @@ async fn run(plan: &Plan) -> Result<(), Stop> {
     let mut consumer = Consumer::open(&plan.properties).await?;
     consumer.client().any_within(tool::PATIENCE, "metadata").await?;
     Event::new("startup_complete").print();
+    let mut signals = Signals::heed();
     consumer.subscribe(Subscription::Topics(vec![plan.topic.clone()]))?;
     let result = tokio::select! {
         result = read(plan, &mut consumer) => result,
-        code = signals::ended() => {
+        code = signals.ended() => {
             Event::new("shutdown_requested").print();
             Err(Stop::Exit(code))
         }

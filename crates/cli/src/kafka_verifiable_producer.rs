@@ -10,7 +10,7 @@ use metadata::config::value::java_double;
 use tokio::time::sleep;
 
 use crate::argparse::{self, Argument, Exclusive, Given, Program, Wrong};
-use crate::signals;
+use crate::signals::Signals;
 use crate::tool::{self, Stop};
 use crate::verifiable::Event;
 
@@ -134,12 +134,13 @@ struct Counts {
 async fn run(plan: &Plan) -> Result<(), Stop> {
     let producer = Producer::open(&plan.properties).await?;
     producer.client().any_within(tool::PATIENCE, "metadata").await?;
+    let mut signals = Signals::heed();
     let begun = Instant::now();
     Event::new("startup_complete").print();
     let counts = Arc::new(Counts::default());
     let result = tokio::select! {
         result = send_all(plan, &producer, begun, &counts) => result,
-        code = signals::ended() => Err(Stop::Exit(code)),
+        code = signals.ended() => Err(Stop::Exit(code)),
     };
     producer.close(CLOSE).await;
     Event::new("shutdown_complete").print();

@@ -125,33 +125,44 @@ const TOOLS: &[Tool] = &[
 fn main() -> ExitCode {
     let mut args = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
     let program = args.next().unwrap_or_default();
-    let called = Path::new(&program).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let mut args: Vec<String> = args.collect();
-    let mut name = called.strip_suffix(".sh").unwrap_or(&called).to_owned();
-    if ![BROKER, ZOOKEEPER, RUN_CLASS].contains(&name.as_str()) && find(&name).is_none() && !args.is_empty() {
-        name = args.remove(0);
-    }
+    let args: Vec<String> = args.collect();
+    let (mut name, mut args) = chosen(&program, &args);
     if name == RUN_CLASS {
-        match kafka_run_class::tool(&args) {
-            Ok((tool, rest)) => (name, args) = (tool.to_owned(), rest.to_vec()),
+        match kafka_run_class::tool(args) {
+            Ok(chosen) => (name, args) = chosen,
             Err(code) => return ExitCode::from(code),
         }
     }
-    let code = match find(&name) {
+    let (name, args) = (name, args.to_vec());
+    if [BROKER, ZOOKEEPER].contains(&name) {
+        processes::take_name();
+    }
+    let code = match find(name) {
         Some((_, _, main)) => {
             let code = main(&args);
             if args.iter().any(|word| word == "--help") {
-                guide::print_example(&name);
+                guide::print_example(name);
             }
             code
         }
         None if name == BROKER => return kafka_server_start::main(&args),
         None if name == ZOOKEEPER => return zookeeper_server_start::main(&args),
-        None if name == called => guide::answer("--help", &[]),
-        None => guide::answer(&name, &args),
+        None if name.is_empty() => guide::answer("--help", &[]),
+        None => guide::answer(name, &args),
     };
     term::flush();
     ExitCode::from(code)
+}
+
+/// The tool that these words choose, and what is left for it. Nothing chooses none.
+fn chosen<'a>(program: &'a str, args: &'a [String]) -> (&'a str, &'a [String]) {
+    let called = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let called = called.strip_suffix(".sh").unwrap_or(called);
+    match args.split_first() {
+        _ if [BROKER, ZOOKEEPER, RUN_CLASS].contains(&called) || find(called).is_some() => (called, args),
+        Some((first, rest)) => (first, rest),
+        None => ("", args),
+    }
 }
 
 fn find(name: &str) -> Option<&'static Tool> {

@@ -1,19 +1,36 @@
 //! Processes of this binary that run on this machine and can be seen.
+//!
+//! The servers name themselves, so that they are found whatever their file is called and wherever it is by now; and the words
+//! that a process was started with say what it runs. A process is held by a descriptor before anything of it is read, so that
+//! a signal never meets another one that got its number.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use std::os::fd::OwnedFd;
 
 use crate::complain;
 
+/// What `/proc/PID/comm` says of a server's process.
+const NAME: &std::ffi::CStr = c"klamm";
+
 /// A process that runs one of the servers.
 pub struct Process {
-    pub pid: i32,
+    pid: Pid,
+    /// `None` on systems without them.
+    descriptor: Option<OwnedFd>,
     /// What stands behind the tool's name.
     pub words: Vec<String>,
     /// The directory that relative paths among the words start from.
     pub directory: PathBuf,
+}
+
+impl Process {
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
 }
 
 /// All processes that run `tool`.
@@ -26,15 +43,28 @@ pub fn running(tool: &str) -> Vec<Process> {
 /// The process, if it runs `tool`.
 pub fn process(pid: i32, tool: &str) -> Option<Process> {
     let directory = Path::new("/proc").join(pid.to_string());
+    let pid = Pid::from_raw(pid)?;
+    let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(Errno::NOSYS) => None,
+        opened => Some(opened.ok()?),
+    };
+    if fs::read(directory.join("comm")).ok()?.strip_suffix(b"\n")? != NAME.to_bytes() {
+        return None;
+    }
     let line = fs::read(directory.join("cmdline")).ok()?;
     let line = line.strip_suffix(&[0]).unwrap_or(&line);
     let words: Vec<String> = line.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect();
     let (program, rest) = words.split_first()?;
-    if Path::new(program).file_name()?.to_str()? != "klamm" || rest.first()? != tool {
+    let mut chosen = crate::chosen(program, rest);
+    if chosen.0 == crate::RUN_CLASS {
+        chosen = crate::kafka_run_class::tool(chosen.1).ok()?;
+    }
+    if chosen.0 != tool {
         return None;
     }
+    let words = chosen.1.to_vec();
     let directory = fs::read_link(directory.join("cwd")).unwrap_or_default();
-    Some(Process { pid, words: rest[1..].to_vec(), directory })
+    Some(Process { pid, descriptor, words, directory })
 }
 
 /// The signal that the environment variable SIGNAL names, as Kafka's stop scripts take it; TERM without it. A name that
@@ -59,15 +89,24 @@ fn signal(name: &str) -> Option<Signal> {
     })
 }
 
+/// Names this process, which is about to run a server.
+pub fn take_name() {
+    // Without it the process is not found by the stop tools, and works as well.
+    let _ = rustix::thread::set_name(NAME);
+}
+
 /// Sends a signal; what hinders it is complained of.
-pub fn send(pid: i32, signal: Signal) -> bool {
-    match Pid::from_raw(pid).map(|pid| kill_process(pid, signal)) {
-        Some(Ok(())) => true,
-        Some(Err(error)) => {
-            complain!("The process with id {pid} cannot be stopped: {error}");
+pub fn send(process: &Process, signal: Signal) -> bool {
+    let sent = match &process.descriptor {
+        Some(descriptor) => pidfd_send_signal(descriptor, signal),
+        None => kill_process(process.pid, signal),
+    };
+    match sent {
+        Ok(()) | Err(Errno::SRCH) => true, // it has ended by itself
+        Err(error) => {
+            complain!("The process with id {} cannot be stopped: {error}", process.pid);
             false
         }
-        None => false,
     }
 }
 

@@ -1,16 +1,24 @@
 //! The signals that ask a tool to end, for those that have something to finish first.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Waits for Ctrl-C or SIGTERM; gives the exit code that a shell shows for it.
-pub async fn ended() -> u8 {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+/// Ctrl-C and SIGTERM, heard from when this is made. That is to be before the tool speaks to anybody, and once: a signal
+/// that comes while handlers are put in place goes nowhere, and so does one that nobody listens for any more.
+pub struct Signals(Option<[Signal; 2]>);
+
+impl Signals {
+    pub fn heed() -> Signals {
+        let signals = || Ok::<_, std::io::Error>([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]);
         // Without handlers the signals end the process on their own.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => 130,
-        _ = terminate.recv() => 143,
+        Signals(signals().ok())
+    }
+
+    /// Waits for one of them; gives the exit code that a shell shows for it.
+    pub async fn ended(&mut self) -> u8 {
+        let Some([interrupt, terminate]) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        }
     }
 }

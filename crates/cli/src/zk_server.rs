@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use server::config::zoo::ZooConfig;
 
-use crate::{complain, processes, say, term};
+use crate::processes::{self, Process};
+use crate::{complain, say, term};
 
 const USAGE: &str = "Usage: zkServer.sh {start|start-foreground|stop|version|restart|status|print-cmd} [zoo.cfg]";
 /// How long a start, or the end after a stop, is waited for. Reading back a large log takes seconds.
@@ -93,9 +94,9 @@ fn load(path: &Path) -> Result<ZooConfig, u8> {
 }
 
 /// The process that the pid file names, if it still runs and is one of ours.
-fn running(config: &ZooConfig) -> Option<i32> {
+fn running(config: &ZooConfig) -> Option<Process> {
     let pid = fs::read_to_string(config.pid_file()).ok()?.trim().parse().ok()?;
-    processes::process(pid, crate::ZOOKEEPER).map(|process| process.pid)
+    processes::process(pid, crate::ZOOKEEPER)
 }
 
 fn start(path: &Path) -> u8 {
@@ -124,8 +125,8 @@ enum Started {
 
 fn launch(path: &Path) -> Result<Started, String> {
     let config = ZooConfig::load(path).map_err(|e| e.to_string())?;
-    if let Some(pid) = running(&config) {
-        return Ok(Started::Before(pid));
+    if let Some(process) = running(&config) {
+        return Ok(Started::Before(process.pid()));
     }
     if ask(&config, "ruok", ANSWER).is_some() {
         return Err(format!(
@@ -189,11 +190,11 @@ fn stop(path: &Path) -> u8 {
         say!("no zookeeper to stop (could not find file {})", pid_file.display());
         return 0;
     }
-    if let Some(pid) = running(&config) {
-        if !processes::send(pid, Signal::TERM) {
+    if let Some(process) = running(&config) {
+        if !processes::send(&process, Signal::TERM) {
             return 1;
         }
-        let begun = Instant::now();
+        let (begun, pid) = (Instant::now(), process.pid());
         while processes::process(pid, crate::ZOOKEEPER).is_some() {
             if begun.elapsed() > PATIENCE {
                 complain!("process {pid} was asked to end and still runs after {} s", PATIENCE.as_secs());
@@ -261,8 +262,8 @@ mod tests {
         let file = dir.path().join("zoo.cfg");
         fs::write(&file, format!("dataDir={}\n", dir.path().display())).unwrap();
         let config = ZooConfig::load(&file).unwrap();
-        assert_eq!(running(&config), None);
+        assert!(running(&config).is_none());
         fs::write(config.pid_file(), std::process::id().to_string()).unwrap();
-        assert_eq!(running(&config), None);
+        assert!(running(&config).is_none());
     }
 }

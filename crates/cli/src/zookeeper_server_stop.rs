@@ -18,7 +18,7 @@ pub fn main(args: &[String]) -> u8 {
     }
     let mut code = 0;
     for process in running {
-        if !processes::send(process.pid, signal) {
+        if !processes::send(&process, signal) {
             code = 1;
         }
     }

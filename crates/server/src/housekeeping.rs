@@ -302,7 +302,11 @@ impl Housekeeping {
         let mut written = Written::default();
         self.checkpoint(node, &mut written);
         self.checkpoint_high_watermarks(node, &mut written);
-        let epoch = node.broker_epoch();
+        self.mark_clean(node, node.broker_epoch());
+    }
+
+    /// Leaves the marks of a clean shutdown of the broker with this epoch.
+    pub fn mark_clean(&self, node: &Arc<Node>, epoch: i64) {
         for dir in self.dirs.iter().filter(|d| !d.is_offline()) {
             if let Err(fault) = dir.log_dir.mark_clean(epoch) {
                 node.log_dir_failed(dir.path(), &fault);

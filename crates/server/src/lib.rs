@@ -41,6 +41,7 @@ mod registration;
 mod remote_controller;
 mod replicas;
 mod start;
+mod stop;
 mod sync;
 mod takeover;
 mod telemetry;

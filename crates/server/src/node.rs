@@ -21,6 +21,7 @@ use crate::partitions::{Cell, Partitions};
 use crate::producer_ids::ProducerIds;
 use crate::reconciler::Reconciler;
 use crate::replicas::Replicas;
+use crate::stop::{Stop, Stopping};
 use crate::telemetry::Telemetry;
 use arc_swap::{ArcSwap, Guard};
 use metadata::config::remarks::remarks_at_run_time;
@@ -30,11 +31,11 @@ use metadata::controller::{NewTopic, Refusal};
 use metadata::image::{ConfigResource, Delta, Image};
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::{debug, error, warn};
 use wire::{ErrorCode, Uuid};
 
@@ -45,16 +46,6 @@ const REPORTS_EVERY: Duration = Duration::from_secs(1);
 
 /// Anybody may make up names of settings; so many remarks on them are enough.
 const REMARKS_MAX: usize = 1000;
-
-/// How a node comes to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    Running,
-    /// Somebody asked for it.
-    Asked,
-    /// Something it cannot work without failed.
-    Failed,
-}
 
 /// Where this node's metadata log stands, for the metrics.
 #[derive(Debug, Default)]
@@ -96,7 +87,8 @@ pub struct Node {
     reconciler: Mutex<Reconciler>,
     broker_epoch: AtomicI64,
     image: ArcSwap<Image>,
-    stop: watch::Sender<Stop>,
+    pub stop: Stopping,
+    has_logs: AtomicBool,
     refusals: Throttle,
     damage_reports: Throttle,
 }
@@ -110,6 +102,7 @@ impl Node {
         reconciler: Reconciler,
         housekeeping: Housekeeping,
         loggers: Arc<Loggers>,
+        stop: Stopping,
     ) -> Node {
         let slots = config.max_incremental_fetch_session_cache_slots;
         Node {
@@ -142,7 +135,8 @@ impl Node {
             reconciler: Mutex::new(reconciler),
             broker_epoch: AtomicI64::new(-1),
             image: ArcSwap::from_pointee(Image::default()),
-            stop: watch::channel(Stop::Running).0,
+            stop,
+            has_logs: AtomicBool::new(false),
             refusals: Throttle::new(REPORTS_EVERY),
             damage_reports: Throttle::new(REPORTS_EVERY),
             config,
@@ -243,6 +237,12 @@ impl Node {
     /// Logs that were opened ahead of the state that says what becomes of them.
     pub fn opened(&self, logs: Vec<((Uuid, i32), OpenedLog)>) {
         self.reconciler.lock().unwrap_or_else(PoisonError::into_inner).opened(logs);
+        self.has_logs.store(true, Ordering::Release);
+    }
+
+    /// Whether the logs of this node's partitions are open.
+    pub fn has_logs(&self) -> bool {
+        self.has_logs.load(Ordering::Acquire)
     }
 
     /// Starts the cleaner, or has it follow its settings.
@@ -325,7 +325,7 @@ impl Node {
 
     /// Stops the node, because it cannot go on.
     pub fn fail(&self) {
-        self.stop.send_replace(Stop::Failed);
+        self.stop.fail();
     }
 
     /// Held by a thread that the node cannot do without: if the thread panics, the node stops.
@@ -333,32 +333,17 @@ impl Node {
         Indispensable { node: self.clone(), thread }
     }
 
-    /// Stops the node in order.
-    pub fn ask_to_stop(&self) {
-        self.stop.send_if_modified(|stop| {
-            let running = *stop == Stop::Running;
-            if running {
-                *stop = Stop::Asked;
-            }
-            running
-        });
-    }
-
     pub fn is_stopping(&self) -> bool {
-        *self.stop.borrow() != Stop::Running
+        self.stop.is_wanted()
     }
 
     pub fn stop_state(&self) -> Stop {
-        *self.stop.borrow()
+        self.stop.state()
     }
 
     /// Completes when the node is to stop.
     pub async fn stopped(&self) -> Stop {
-        let mut stop = self.stop.subscribe();
-        match stop.wait_for(|s| *s != Stop::Running).await {
-            Ok(stop) => *stop,
-            Err(_) => Stop::Failed,
-        }
+        self.stop.wanted().await
     }
 
     /// Says that a partition's log is damaged where somebody wanted to read it.

@@ -1,7 +1,7 @@
 //! How a node comes up and goes down.
 //!
-//! Up: bind, lock the log directories, read the metadata log, check that everything in it can be served, open the
-//! partitions' logs; only then is anything written. Register, unfence, accept. Down: hand over, stop accepting, drain,
+//! Up: heed signals, bind, lock the log directories, read the metadata log, check that everything in it can be served, open
+//! the partitions' logs; only then is anything written. Register, unfence, accept. Down: hand over, stop accepting, drain,
 //! close the logs, leave the marks of a clean shutdown; each step has a deadline.
 
 use crate::broker_ids;
@@ -16,7 +16,7 @@ use crate::log_dirs::{LogDirs, OpenedLog};
 use crate::logging::loggers::Loggers;
 use crate::net::listener;
 use crate::net::vitals::Registry;
-use crate::node::{Node, Stop};
+use crate::node::Node;
 use crate::publisher::Publisher;
 use crate::quorum::peers::Peers;
 use crate::quorum::{self, MetadataThread};
@@ -24,6 +24,7 @@ use crate::reconciler::Reconciler;
 use crate::registration::{self, Registration};
 use crate::remote_controller::RemoteController;
 use crate::replicas::Replicas;
+use crate::stop::{Stop, Stopping};
 use crate::{logging, takeover, threads};
 use broker::Kept;
 use metadata::controller::{METADATA_TOPIC, NodeSettings, default_bootstrap_records};
@@ -39,7 +40,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use storage::{Disk, FdBudget, LogDir, MetaProperties, RealDisk, Shutdown};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 use wire::{ErrorCode, Uuid};
@@ -63,16 +63,21 @@ pub fn main(config: Result<BrokerConfig, ConfigError>) -> ExitCode {
         Ok(config) => config,
         Err(e) => return refuse(&e),
     };
-    let loggers = match logging::init(&config.logging) {
-        Ok(loggers) => loggers,
-        Err(e) => return refuse(&format!("klamm.log.file: {e}")),
-    };
     let runtime = match threads::runtime() {
         Ok(runtime) => runtime,
         Err(e) => return refuse(&e),
     };
+    let heeding = runtime.block_on(async { Stopping::on_signals() });
+    let stop = match heeding {
+        Ok(stop) => stop,
+        Err(e) => return refuse(&e),
+    };
+    let loggers = match logging::init(&config.logging) {
+        Ok(loggers) => loggers,
+        Err(e) => return refuse(&format!("klamm.log.file: {e}")),
+    };
     let code = runtime.block_on(async {
-        match run(config, loggers, started).await {
+        match run(config, loggers, stop, started).await {
             Ok(Stop::Failed) => ExitCode::FAILURE,
             Ok(_) => ExitCode::SUCCESS,
             Err(e) => refuse(&*e),
@@ -95,13 +100,22 @@ struct Bound {
     address: SocketAddr,
 }
 
-async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) -> Result<Stop, Failure> {
+async fn run(
+    mut config: BrokerConfig,
+    loggers: Arc<Loggers>,
+    stop: Stopping,
+    started: Instant,
+) -> Result<Stop, Failure> {
     let (fds, connections_max) = share_descriptors();
     let mut bound = bind(&mut config)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let dirs = lock(&disk, &config, &boot_id)?;
-    let identity = identify(&disk, &mut config, dirs).await?;
+    let identity = tokio::select! {
+        biased;
+        stop = stop.wanted() => return Ok(stop),
+        identity = identify(&disk, &mut config, dirs) => identity?,
+    };
     let opened = open_metadata(&disk, &config, &identity, &fds)?;
     takeover::check(opened.image())?;
     let (clock, cluster_id) = (Clock, identity.cluster_id.clone());
@@ -113,7 +127,10 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     let dirs = Arc::new(LogDirs::new(disk, identity.dirs, fds, &config)?);
     // A node that is the whole quorum knows the cluster's state now, and can still refuse it.
     let logs = match opened.is_alone() {
-        true => Some(open_logs(&dirs, &config, opened.image(), clock.now_ms())?),
+        true => match open_logs(&dirs, &config, opened.image(), clock.now_ms(), &stop)? {
+            Some(logs) => Some(logs),
+            None => return Ok(stop.state()),
+        },
         false => None,
     };
     for dir in dirs.iter() {
@@ -139,8 +156,7 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     let handle = queue.handle(config.node_id, RemoteController::new(peers.clone()));
     let reconciler = Reconciler::new(dirs.clone());
     let housekeeping = Housekeeping::new(dirs.clone());
-    let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, housekeeping, loggers));
-    stop_on_signals(&node)?;
+    let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, housekeeping, loggers, stop));
     let (publisher, publisher_thread) = Publisher::start(node.clone())?;
     let (caught_up, mut state) = oneshot::channel();
     let thread = MetadataThread {
@@ -165,13 +181,15 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
     accept(&node, &bound, true, &controllers, &mut voting)?;
     let mut accepting = tokio::task::JoinSet::new();
     // A kill loses nothing that was written, as long as the machine went on.
+    // As long as no log is open, the directories are as they were left.
+    let mut left_clean = clean_epoch.filter(|_| shutdown == Shutdown::Clean && logs.is_none());
     let kept = match (shutdown, clean_epoch) {
         (Shutdown::Clean, Some(epoch)) => Kept::Until(epoch),
         (Shutdown::Killed, _) => Kept::All,
         _ => Kept::Unknown,
     };
     let registration = Registration::new(incarnation_id, log_dir_ids, kept);
-    let served = serve(&node, &dirs, logs, &mut state, registration, &boot_id).await;
+    let served = serve(&node, &dirs, logs, &mut state, registration, &boot_id, &mut left_clean).await;
     let housekeeping = match served {
         Ok(Some(housekeeping)) => {
             accept(&node, &bound, false, &registry, &mut accepting)?;
@@ -194,7 +212,7 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
             return Err(failure);
         }
     };
-    let stop = node.stop_state();
+    let why = node.stop_state();
     info!("stopping");
     // Whoever comes until the leaderships are handed over is still told who leads.
     if node.config.roles.broker && node.broker_epoch() >= 0 {
@@ -222,7 +240,11 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
         drain(&controllers).await;
         drop(bound);
         metadata.close()?;
-        node.housekeeping.close(&node);
+        match left_clean {
+            _ if node.has_logs() || !node.config.roles.broker => node.housekeeping.close(&node),
+            Some(epoch) => node.housekeeping.mark_clean(&node, epoch),
+            None => {} // nobody has looked whether the logs are whole
+        }
         Ok(())
     }
     .await;
@@ -231,7 +253,7 @@ async fn run(mut config: BrokerConfig, loggers: Arc<Loggers>, started: Instant) 
         return Ok(Stop::Failed);
     }
     info!("stopped");
-    Ok(if stop == Stop::Failed { stop } else { node.stop_state() })
+    Ok(if why == Stop::Failed { why } else { node.stop_state() })
 }
 
 /// Takes up the cluster's state and, as a broker, registers; then the node serves. `None` when it is to stop before that.
@@ -242,6 +264,7 @@ async fn serve(
     state: &mut oneshot::Receiver<Arc<Image>>,
     registration: Registration,
     boot_id: &str,
+    left_clean: &mut Option<i64>,
 ) -> Result<Option<std::thread::JoinHandle<()>>, Failure> {
     let roles = node.config.roles;
     if !roles.broker {
@@ -258,9 +281,12 @@ async fn serve(
         Some(logs) => logs,
         None => {
             takeover::check(&image)?;
+            *left_clean = None;
             let (dirs, node, image) = (dirs.clone(), node.clone(), image.clone());
             let now_ms = node.clock.now_ms();
-            tokio::task::spawn_blocking(move || open_logs(&dirs, &node.config, &image, now_ms)).await??
+            let open = move || open_logs(&dirs, &node.config, &image, now_ms, &node.stop);
+            let Some(logs) = tokio::task::spawn_blocking(open).await?? else { return Ok(None) };
+            logs
         }
     };
     if roles.controller {
@@ -572,8 +598,14 @@ fn open_metadata(
 type Logs = Vec<((Uuid, i32), OpenedLog)>;
 
 /// Opens the logs of all partitions that this node holds, on as many threads as there are processors, and checks that
-/// nothing in them needs what is not there.
-fn open_logs(dirs: &Arc<LogDirs>, config: &BrokerConfig, image: &Image, now_ms: i64) -> Result<Logs, Failure> {
+/// nothing in them needs what is not there. `None` when the node is to stop before that.
+fn open_logs(
+    dirs: &Arc<LogDirs>,
+    config: &BrokerConfig,
+    image: &Image,
+    now_ms: i64,
+    stop: &Stopping,
+) -> Result<Option<Logs>, Failure> {
     let work: Vec<_> = image
         .topics
         .iter()
@@ -593,6 +625,9 @@ fn open_logs(dirs: &Arc<LogDirs>, config: &BrokerConfig, image: &Image, now_ms: 
             let log = dirs.open_log(topic, *index, *directory, &settings, now_ms)?;
             takeover::check_log(&topic.name, *index, log.partition.log())?;
             logs.push(((topic.id, *index), log));
+            if stop.is_wanted() {
+                break;
+            }
         }
         Ok(logs)
     };
@@ -602,7 +637,7 @@ fn open_logs(dirs: &Arc<LogDirs>, config: &BrokerConfig, image: &Image, now_ms: 
         for thread in threads {
             all.extend(thread.join().map_err(|_| "a thread that opened logs panicked")??);
         }
-        Ok(all)
+        Ok((all.len() == work.len()).then_some(all))
     })
 }
 
@@ -654,20 +689,6 @@ fn banner(node: &Node, bound: &[Bound], shutdown: Shutdown, started: Instant) {
     for remark in &config.remarks {
         warn!("{remark}");
     }
-}
-
-/// Stops the node in order when its process is asked to end.
-fn stop_on_signals(node: &Arc<Node>) -> io::Result<()> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let node = node.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        node.ask_to_stop();
-    });
-    Ok(())
 }
 
 /// Gives clients the time to read their answers, then ends what is left.

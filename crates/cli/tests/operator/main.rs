@@ -9,3 +9,5 @@ mod day;
 mod failed_dirs;
 mod full_disk;
 mod metrics;
+mod signals;
+mod stop_tool;
