@@ -159,6 +159,24 @@ fn what_is_wrong_is_told_as_kafka_tells_it() {
     assert_eq!(message(raw(worker.port, text.as_bytes()).unwrap()), (415, "HTTP 415 Unsupported Media Type".into()));
     assert_eq!(message(worker.ask("GET", "/nothing", None)), (404, "HTTP 404 Not Found".into()));
     assert_eq!(message(worker.ask("DELETE", "/connectors", None)), (405, "HTTP 405 Method Not Allowed".into()));
+    // What a path can do is told for any connector, there or not.
+    for (path, allowed) in [
+        ("/", "GET, HEAD, OPTIONS"),
+        ("/connectors", "GET, HEAD, OPTIONS, POST"),
+        ("/connectors/no", "DELETE, GET, HEAD, OPTIONS"),
+        ("/connectors/no/offsets", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("/connectors/no/tasks/0/restart", "OPTIONS, POST"),
+        ("/admin/loggers/any", "GET, HEAD, OPTIONS, PUT"),
+    ] {
+        assert_eq!(worker.ask("OPTIONS", path, None), (200, Json::from(allowed)), "{path}");
+    }
+    assert_eq!(message(worker.ask("OPTIONS", "/nothing", None)), (404, "HTTP 404 Not Found".into()));
+    for (plugin, class) in [("Unknown", "FileStreamSource"), ("FileStreamSource", "Nope")] {
+        let body = json!({"connector.class": class, "topic": "t"}).to_string();
+        let refused = worker.ask("PUT", &format!("/connector-plugins/{plugin}/config/validate"), Some(&body));
+        let why = format!("Included connector type {class} does not match request type {plugin}");
+        assert_eq!(message(refused), (400, why));
+    }
     assert_eq!(message(worker.ask("PUT", "/connectors/no/pause", None)), (404, "Unknown connector no".into()));
 
     // A body that claims, or is, far too much is refused, and the worker goes on.

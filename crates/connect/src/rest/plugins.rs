@@ -54,9 +54,13 @@ pub async fn validate(herder: &Arc<Herder>, name: &str, properties: Properties) 
     if let Some(class) = properties.get("connector.class") {
         let plugins = &herder.worker.plugins;
         let found = (plugins.find_connector(class.trim()), plugins.find_connector(name));
-        if let (Some(given), Some(asked)) = found
-            && given.class != asked.class
-        {
+        let is_same = match found {
+            (Some(given), Some(asked)) => given.class == asked.class,
+            _ => false,
+        };
+        // As with Kafka, where it is not known what is meant: an alias is the end of the class's name.
+        let alias = |name: &str| name.strip_suffix("Connector").unwrap_or(name).to_owned();
+        if !is_same && !alias(class.trim()).ends_with(&alias(name)) {
             return Err(Refusal::bad_request(format!(
                 "Included connector type {class} does not match request type {name}"
             )));

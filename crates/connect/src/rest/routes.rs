@@ -9,7 +9,7 @@ use hyper::header::CONTENT_TYPE;
 use serde_json::{Value as Json, json};
 
 use super::server::Asked;
-use super::{answers, plugins};
+use super::{answers, methods, plugins};
 use crate::herder::group::{ALGORITHM, SIGNATURE};
 use crate::herder::{Answer, Herder, Loggers, Refusal};
 use crate::store::{RestartRequest, TargetState, TaskId};
@@ -48,11 +48,24 @@ pub async fn answer(herder: &Arc<Herder>, asked: Asked) -> Reply {
     let decoded: Option<Vec<String>> = asked.path.split('/').filter(|s| !s.is_empty()).map(decode).collect();
     let Some(segments) = decoded else { return Reply::error(400, "HTTP 400 Bad Request") };
     let path: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let allowed = methods::of(&path);
+    if let (Some(allowed), true) = (allowed, asked.method == Method::OPTIONS) {
+        let reply = Reply { body: Some(allowed.replace(',', ", ")), content_type: "text/plain", ..Reply::empty(200) };
+        return Reply { headers: vec![("allow", allowed.to_owned())], ..reply };
+    }
     match route(herder, &asked, &path).await {
         Ok(reply) => reply,
+        Err(Refusal::Status(404, _)) if allowed.is_some_and(|allowed| !has(allowed, &asked.method)) => {
+            let headers = allowed.map(|allowed| ("allow", allowed.to_owned())).into_iter().collect();
+            Reply { headers, ..Reply::error(405, "HTTP 405 Method Not Allowed") }
+        }
         Err(Refusal::Status(status, message)) => Reply::error(status, message),
         Err(Refusal::Elsewhere(url)) => elsewhere(&asked, &url).await,
     }
+}
+
+fn has(allowed: &str, method: &Method) -> bool {
+    allowed.split(',').any(|one| one == method.as_str())
 }
 
 /// Sends a request on to the worker that can answer it: from a follower to the leader, and from there to whoever runs what
@@ -199,18 +212,12 @@ async fn route(herder: &Arc<Herder>, asked: &Asked, path: &[&str]) -> Answer<Rep
             ok(plugins::validate(herder, name, settings(&body(asked)?)?).await?)
         }
         (_, ["admin", "loggers", rest @ ..]) => loggers(herder, asked, method, rest).await,
-        (_, [] | ["health"] | ["connectors"] | ["connector-plugins"] | ["connector-plugins", _, "config"])
-        | (_, ["connector-plugins", _, "config", "validate"]) => Err(not_allowed()),
         _ => Err(no_such()),
     }
 }
 
 fn no_such() -> Refusal {
     Refusal::Status(404, "HTTP 404 Not Found".to_owned())
-}
-
-fn not_allowed() -> Refusal {
-    Refusal::Status(405, "HTTP 405 Method Not Allowed".to_owned())
 }
 
 fn health(herder: &Herder) -> Reply {
@@ -362,15 +369,6 @@ async fn connector(herder: &Arc<Herder>, asked: &Asked, method: &str, name: &str
         ("PUT", ["fence"]) => {
             Err(Refusal::Status(500, "This worker does not support exactly-once source connectors.".to_owned()))
         }
-        (
-            _,
-            []
-            | [
-                "config" | "status" | "tasks" | "restart" | "pause" | "resume" | "stop" | "topics" | "offsets"
-                | "fence",
-            ],
-        )
-        | (_, ["topics", "reset"] | ["tasks", _, "status" | "restart"]) => Err(not_allowed()),
         _ => Err(no_such()),
     }
 }
@@ -434,7 +432,6 @@ async fn loggers(herder: &Arc<Herder>, asked: &Asked, method: &str, rest: &[&str
             }
             Ok(Reply::json(200, &json!(herder.loggers.set(name, level))))
         }
-        (_, [] | [_]) => Err(not_allowed()),
         _ => Err(no_such()),
     }
 }
