@@ -3,7 +3,7 @@
 //! Invariants: whatever is acknowledged is on the disk of a majority first; a directory that cannot be served is refused
 //! before a byte of it is changed; a snapshot replaces log only once it is durable.
 //!
-//! Reading order: [`node`] is what a server drives, `following` what it does while others lead; `state` decides who does,
+//! Reading order: [`node`] is what a server drives, `following` what it does while others lead; `state` decides who does (`tally`),
 //! `leadership` is what a leader knows of the others, `messages` what they say to each other; `log` and `snapshot` keep, `load` and
 //! `opened` open, `format` begins; `election` is the `quorum-state` file.
 
@@ -22,6 +22,7 @@ mod snapshot;
 mod state;
 #[cfg(test)]
 mod state_tests;
+mod tally;
 mod voter_update;
 mod voters;
 

@@ -13,8 +13,6 @@
 //! Follower ── leader silent or gone ──┘                                                         Resigned ◄─────────┘
 //! ```
 
-use std::collections::BTreeSet;
-
 use wire::control::ControlRecord;
 use wire::messages::LeaderChangeMessage;
 use wire::messages::leader_change_message::Voter as ChangeVoter;
@@ -23,6 +21,7 @@ use wire::{ErrorCode, Uuid};
 use super::election::Election;
 use super::leadership::Leadership;
 use super::messages::{BeginEpoch, EndEpoch, FetchFrom, Known, LogEnd, Outgoing, ReplicaKey, VoteReply, VoteRequest};
+use super::tally::Tally;
 use super::voters::{KRaftVersion, QuorumRecords, VoterSet};
 use crate::controller::Random;
 use crate::planted::{self, Bug};
@@ -76,25 +75,6 @@ impl Moment<'_> {
     /// Between `from` and `from + spread`.
     fn later(&mut self, from: i64, spread: i64) -> i64 {
         self.now + from + self.random.below(usize::try_from(spread).unwrap_or(0) + 1) as i64
-    }
-}
-
-/// Votes of one round.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    granted: BTreeSet<i32>,
-    refused: BTreeSet<i32>,
-}
-
-impl Tally {
-    fn has_won(&self, voters: &VoterSet) -> bool {
-        self.granted.len() >= voters.majority()
-    }
-
-    /// So many refused, or have `ended` and answer nothing, that the rest is no majority.
-    fn has_lost(&self, voters: &VoterSet, ended: Option<i32>) -> bool {
-        let is_out = |id: i32| self.refused.contains(&id) || (ended == Some(id) && !self.granted.contains(&id));
-        voters.iter().filter(|voter| !is_out(voter.id)).count() < voters.majority()
     }
 }
 
@@ -699,7 +679,7 @@ impl Quorum {
     }
 
     fn own_vote(&self) -> Tally {
-        Tally { granted: BTreeSet::from([self.me.id]), refused: BTreeSet::new() }
+        Tally { granted: [self.me.id].into(), ..Tally::default() }
     }
 
     fn ask_for_votes(&self, end: LogEnd) -> Vec<Effect> {
