@@ -37,7 +37,7 @@ impl Default for Config {
 /// Bounds that Kafka does not have, so that what clients say cannot fill the memory. Far above what is used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
-    /// Bytes of a group id, a member id, a group instance id or a protocol's name that somebody joins with.
+    /// Bytes of a group id, a member id, a group instance id, a client id or a protocol's name that somebody joins with.
     pub name_bytes: usize,
     /// Protocols that one member may offer.
     pub protocols: usize,

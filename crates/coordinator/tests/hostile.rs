@@ -78,6 +78,7 @@ fn names_and_protocols_are_bounded() {
         (JoinRequest { group_id: long.clone(), ..consumer("g") }, ErrorCode::InvalidGroupId),
         (JoinRequest { member_id: long.clone(), ..consumer("g") }, ErrorCode::InvalidRequest),
         (JoinRequest { instance_id: Some(long.clone()), ..consumer("g") }, ErrorCode::InvalidRequest),
+        (JoinRequest { client_id: long.clone(), ..consumer("g") }, ErrorCode::InvalidRequest),
         (JoinRequest { protocol_type: long.clone(), ..consumer("g") }, ErrorCode::InvalidRequest),
         (JoinRequest { protocols: vec![protocol(&long, b"")], ..consumer("g") }, ErrorCode::InvalidRequest),
         (JoinRequest { protocols: many, ..consumer("g") }, ErrorCode::InvalidRequest),

@@ -46,6 +46,8 @@ impl Shard {
         }
         let too_long = |name: &str| name.len() > limits.name_bytes;
         if too_long(member_id)
+            // It becomes a part of the member's id, which all members are told.
+            || too_long(&request.client_id)
             || request.instance_id.as_deref().is_some_and(too_long)
             || too_long(&request.protocol_type)
             || request.protocols.iter().any(|protocol| too_long(&protocol.name))

@@ -296,7 +296,10 @@ impl Quorum {
         if self.voters.len() != 1 || !self.is_voter() || self.is_leader() {
             return Vec::new();
         }
-        self.become_leader(self.epoch() + 1, None, moment)
+        match self.epoch().checked_add(1) {
+            Some(epoch) => self.become_leader(epoch, None, moment),
+            None => self.lose(moment),
+        }
     }
 
     /// Time has passed.
@@ -638,8 +641,10 @@ impl Quorum {
         if self.voters.len() == 1 {
             return self.lead_alone(moment);
         }
+        // Behind the last epoch there is none: rather no leader than an epoch that was there before.
+        let Some(epoch) = self.epoch().checked_add(1) else { return self.lose(moment) };
         let voted = Some((self.me.id, self.me.directory_id));
-        self.election = Election { epoch: self.epoch() + 1, leader: None, voted, voters: self.static_ids() };
+        self.election = Election { epoch, leader: None, voted, voters: self.static_ids() };
         self.role = Role::Candidate {
             tally: self.own_vote(),
             ask_again: moment.now + 4 * ASK_AGAIN,

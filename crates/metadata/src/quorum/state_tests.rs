@@ -141,6 +141,17 @@ fn a_split_vote_does_not_wait_for_the_vote_of_a_leader_that_has_ended() {
     }
 }
 
+#[test]
+fn there_is_no_epoch_behind_the_last_one() {
+    let mut world = world(&[1, 2, 3]);
+    let known = Known { error: ErrorCode::None, epoch: i32::MAX, leader: None };
+    for voter in &mut world.voters {
+        voter.heard(&known, &mut Moment { now: 0, end: END, random: &mut || 0 });
+    }
+    world.run(10_000);
+    assert!(world.voters.iter().all(|voter| voter.epoch() == i32::MAX && !voter.is_leader()), "{:?}", world.voters);
+}
+
 /// A voter that alone hears nothing of the leader disturbs nobody, and follows it again when the leader itself says so.
 #[test]
 fn a_doubter_is_convinced_by_the_leader_alone() {
