@@ -694,6 +694,30 @@ fn a_broker_that_ended_uncleanly_leads_again_only_as_the_last_known_leader_and_m
 }
 
 #[test]
+fn a_partition_that_nobody_leads_gets_a_leader_once_an_unclean_election_is_allowed() {
+    let mut cluster = Decider::new(&[]).with_brokers(2);
+    cluster.create_one(NewTopic { assignments: vec![(0, vec![1, 2])], ..topic("t", -1, -1) }).unwrap();
+    for id in [2, 1] {
+        let broker_epoch = cluster.image().cluster.broker(id).unwrap().epoch;
+        cluster.ask(Command::BrokerGone { broker_id: id, broker_epoch });
+    }
+    let epoch = cluster.image().cluster.broker(2).unwrap().epoch;
+    cluster.beat(heartbeat(2, epoch)).unwrap();
+    cluster.ask(Command::ElectForLeaderless);
+    let before = cluster.partition("t", 0);
+    assert_eq!((before.leader, before.isr.contains(&2), before.elr.contains(&2)), (NO_LEADER, false, false));
+    let allow = ("unclean.leader.election.enable".to_owned(), AlterOp::Set, Some("true".to_owned()));
+    let changes = ConfigChanges { resource: ConfigResource::topic("t"), changes: vec![allow] };
+    cluster.ask(Command::IncrementalAlterConfigs { resources: vec![changes], validate_only: false });
+    cluster.ask(Command::ElectForLeaderless);
+    let after = cluster.partition("t", 0);
+    assert_eq!((after.leader, &*after.isr, after.leader_epoch), (2, &[2][..], before.leader_epoch + 1));
+    assert_eq!(after.leader_recovery_state, LeaderRecoveryState::Recovering);
+    cluster.ask(Command::ElectForLeaderless);
+    assert_eq!(cluster.partition("t", 0), after, "it has a leader");
+}
+
+#[test]
 fn when_a_broker_dies_another_in_sync_leads_and_the_dead_one_leaves_the_isr() {
     let mut cluster = Decider::new(&[]).with_brokers(3);
     let assignments = vec![(0, vec![1, 2, 3]), (1, vec![2, 3, 1])];

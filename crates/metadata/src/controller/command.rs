@@ -74,6 +74,8 @@ pub enum Command {
     },
     /// Looks for brokers that have not been heard for a session.
     Tick,
+    /// Looks for partitions that nobody leads and somebody may.
+    ElectForLeaderless,
 }
 
 /// The answer to the command of the same name.
@@ -95,7 +97,7 @@ pub enum Reply {
     AlterPartitionReassignments(Vec<ReassignedPartition>),
     AssignReplicasToDirs(Result<AssignedReplicas, Refusal>),
     UpdateFeatures(Result<(), Refusal>),
-    /// BrokerGone and Tick.
+    /// BrokerGone, Tick and ElectForLeaderless.
     Done,
 }
 
@@ -249,6 +251,7 @@ impl Controller {
                 super::update_features(image, &context, kraft_version, &updates, validate_only)
                     .map(Reply::UpdateFeatures)
             }
+            Command::ElectForLeaderless => Decision::new(super::elect_for_leaderless(image, &context), Reply::Done),
             Command::Tick => {
                 // One at a time: the next decision must see what became of this one's partitions.
                 let stale = self.heartbeats.stale(image, now_ms).next().and_then(|id| image.cluster.broker(id));

@@ -151,6 +151,19 @@ pub fn elect_leaders(
     Decision::new(records, results)
 }
 
+/// Gives partitions that nobody leads a leader, where one is up that may be elected: where unclean elections were allowed
+/// only after the last one that was in sync had gone, nothing else would.
+pub fn elect_for_leaderless(image: &Image, context: &Context<'_>) -> Vec<MetadataRecord<'static>> {
+    let acceptable = |id: i32| image.cluster.is_active(id);
+    let elected = |key: TopicIdPartition| {
+        let topic = image.topics.get(key.topic_id)?;
+        let partition = topic.partition(key.partition)?;
+        let change = PartitionChange::new(image, context.settings, key, &topic.name, partition, &acceptable);
+        change.build().filter(|record| record.leader >= 0).map(MetadataRecord::PartitionChange)
+    };
+    image.topics.led_by(NO_LEADER).filter_map(elected).collect()
+}
+
 fn elect(
     image: &Image,
     context: &Context<'_>,

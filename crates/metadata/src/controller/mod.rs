@@ -37,7 +37,7 @@ pub use features::{FeatureUpdate, UpgradeType, update_features};
 pub use heartbeats::{BrokerHeartbeat, HeartbeatReply, Heartbeats};
 pub use leadership::{
     AlterPartition, AlteredPartition, AssignedReplicas, ElectedPartition, ElectionType, alter_partitions,
-    assign_replicas_to_dirs, elect_leaders,
+    assign_replicas_to_dirs, elect_for_leaderless, elect_leaders,
 };
 pub use names::check_topic_name;
 pub use placement::place;

@@ -58,6 +58,8 @@ pub struct QuorumSettings {
     /// How often the controller gives leaderships back to preferred replicas (`leader.imbalance.check.interval.seconds`); `None`
     /// where it does not (`auto.leader.rebalance.enable`).
     pub leader_balance_interval: Option<Duration>,
+    /// `unclean.leader.election.interval.ms`
+    pub unclean_election_interval: Duration,
 }
 
 pub(super) fn settings(r: &Reader<'_>) -> QuorumSettings {
@@ -84,6 +86,7 @@ pub(super) fn settings(r: &Reader<'_>) -> QuorumSettings {
             let seconds = u64::try_from(r.whole("leader.imbalance.check.interval.seconds")).unwrap_or(0);
             Duration::from_secs(seconds.max(1))
         }),
+        unclean_election_interval: r.ms("unclean.leader.election.interval.ms"),
     }
 }
 

@@ -182,6 +182,7 @@ pub fn run(thread: MetadataThread) -> MetadataNode {
         fetch_again_ms: *FETCH_AGAIN_MS.start(),
         tick_due: i64::MIN,
         balance_due: i64::MAX,
+        leaderless_due: i64::MIN,
         stop_by: None,
         inner: thread,
     };
@@ -214,6 +215,8 @@ struct Running {
     tick_due: i64,
     /// When leaderships are given back to preferred replicas next.
     balance_due: i64,
+    /// When partitions without a leader are looked at next.
+    leaderless_due: i64,
     /// The thread was told to stop, and does at this time at the latest.
     stop_by: Option<i64>,
     inner: MetadataThread,
@@ -273,6 +276,12 @@ impl Running {
                 if self.balance_due <= now {
                     self.balance_due = self.next_balance(now);
                     commands.push(Command::ElectLeaders { election: ElectionType::Preferred, partitions: None });
+                    replies.push(None);
+                }
+                if self.leaderless_due <= now {
+                    let interval = self.inner.node.config.quorum.unclean_election_interval;
+                    self.leaderless_due = now.saturating_add(i64::try_from(interval.as_millis()).unwrap_or(i64::MAX));
+                    commands.push(Command::ElectForLeaderless);
                     replies.push(None);
                 }
             } else {

@@ -32,7 +32,7 @@ pub(super) const KEYS: &[Key] = &[
     long("leader.imbalance.check.interval.seconds").default("300").at_least(1).high()
         .works("How often leaders are compared with the preferred replicas."),
     long("unclean.leader.election.interval.ms").default("300000").at_least(1).internal()
-        .later("the cluster", "How often partitions without leader are looked at for an unclean election."),
+        .works("How often partitions without leader are looked at for an unclean election."),
     int("replication.quota.window.num").default("11").at_least(1).low()
         .later("quotas", "Samples kept for replication quotas."),
     int("replication.quota.window.size.seconds").default("1").at_least(1).low()

@@ -65,5 +65,5 @@ pub(super) const KEYS: &[Key] = &[
         .works("Random time taken off segment.ms, so that segments don't all roll together."),
     long("segment.ms").default("604800000").at_least(1).works("Age at which a new segment begins."),
     boolean("unclean.leader.election.enable").default("false")
-        .later("the cluster", "Lets a replica that is not in sync lead when no other can; records may be lost."),
+        .works("Lets a replica that is not in sync lead when no other can; records may be lost."),
 ];

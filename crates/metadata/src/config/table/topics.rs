@@ -22,7 +22,7 @@ pub(super) const KEYS: &[Key] = &[
     int("message.max.bytes").default("1048588").at_least(0).high().cluster_wide()
         .works("Largest record batch in bytes; topics can have their own limit (max.message.bytes)."),
     boolean("unclean.leader.election.enable").default("false").high().cluster_wide()
-        .later("the cluster", "Lets a replica that is not in sync lead when no other can; records may be lost."),
+        .works("Lets a replica that is not in sync lead when no other can; records may be lost."),
     class("create.topic.policy.class.name").low()
         .refused("Java plugins cannot be loaded", "Java class that may forbid the creation of a topic."),
     class("alter.config.policy.class.name").low()
