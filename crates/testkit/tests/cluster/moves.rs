@@ -40,8 +40,10 @@ impl Placement {
         }
     }
 
+    /// In any order: what is taken back leaves the one that what was open had made.
     fn allows(&self, replicas: &[i32]) -> bool {
-        self.agreed.as_ref().is_none_or(|agreed| agreed == replicas) || self.open.iter().any(|open| open == replicas)
+        let is_same = |ids: &Vec<i32>| ids.len() == replicas.len() && ids.iter().all(|id| replicas.contains(id));
+        self.agreed.as_ref().is_none_or(is_same) || self.open.iter().any(is_same)
     }
 }
 
