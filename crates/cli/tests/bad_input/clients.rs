@@ -20,11 +20,16 @@ fn prepared() -> (Broker, Client, String) {
 }
 
 fn fetch(topic: &str, offset: i64) -> FetchRequest<'_> {
+    fetch_after(topic, offset, -1)
+}
+
+/// A fetch of who has records of `epoch` last.
+fn fetch_after(topic: &str, offset: i64, epoch: i32) -> FetchRequest<'_> {
     let partition = fetch_request::FetchPartition {
         partition: 0,
         current_leader_epoch: -1,
         fetch_offset: offset,
-        last_fetched_epoch: -1,
+        last_fetched_epoch: epoch,
         log_start_offset: -1,
         partition_max_bytes: 1 << 20,
         ..Default::default()
@@ -44,7 +49,11 @@ fn fetch(topic: &str, offset: i64) -> FetchRequest<'_> {
 
 /// The partition's error, high watermark and bytes of records.
 fn fetched(client: &mut Client, request: &FetchRequest<'_>) -> (&'static str, i64, usize) {
-    client.call(11, request, |r| {
+    fetched_in(client, 11, request)
+}
+
+fn fetched_in(client: &mut Client, version: i16, request: &FetchRequest<'_>) -> (&'static str, i64, usize) {
+    client.call(version, request, |r| {
         let topic = r.responses.first().expect("a topic's answer");
         let partition = topic.partitions.first().expect("a partition's answer");
         let bytes = partition.records.as_ref().map_or(0, |records| records.len());
@@ -73,6 +82,15 @@ fn offsets_out_of_range_are_told() {
         assert_eq!(fetched(&mut client, &fetch(&topic, offset)).0, "OFFSET_OUT_OF_RANGE", "offset {offset}");
     }
     assert_eq!(fetched(&mut client, &fetch(&topic, 10)), ("NONE", 10, 0));
+}
+
+/// Where the epoch ended in this log is not known: no end in the answer would say that the logs have not parted.
+#[test]
+fn an_epoch_that_never_was_is_out_of_range() {
+    let (_broker, mut client, topic) = prepared();
+    for (epoch, expected) in [(0, "NONE"), (1000, "OFFSET_OUT_OF_RANGE"), (i32::MAX, "OFFSET_OUT_OF_RANGE")] {
+        assert_eq!(fetched_in(&mut client, 12, &fetch_after(&topic, 10, epoch)).0, expected, "epoch {epoch}");
+    }
 }
 
 #[test]

@@ -192,6 +192,10 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
     };
     if wanted.last_fetched_epoch >= 0 {
         let (epoch, end_offset) = log.epoch_end_offset(wanted.last_fetched_epoch);
+        if end_offset < 0 {
+            // An epoch that never was here: an answer without an end would say that the logs are the same.
+            return Fetched::refused(ErrorCode::OffsetOutOfRange);
+        }
         if epoch < wanted.last_fetched_epoch || end_offset < wanted.offset {
             fetched.diverging = Some(EpochEndOffset { epoch, end_offset });
             return fetched;
