@@ -364,6 +364,15 @@ fn a_follower_takes_the_leaders_offsets_and_refuses_what_cannot_follow() {
     let last = again.len() - 1;
     again[last] ^= 1;
     assert_eq!(follower.append_as_follower(&again, NOW).unwrap(), Err(ErrorCode::CorruptMessage));
+    // Offsets that reach beyond all numbers.
+    for delta in [0, 1, i32::MAX] {
+        let mut far = batch(&[NOW], 4);
+        wire::records::stamp(&mut far, i64::MAX - i64::from(delta), 1);
+        far[23..27].copy_from_slice(&delta.to_be_bytes());
+        let crc = crc32c::crc32c(&far[21..]);
+        far[17..21].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(follower.append_as_follower(&far, NOW).unwrap(), Err(ErrorCode::CorruptMessage), "{delta}");
+    }
     assert_eq!(follower.log_end_offset(), 200);
 }
 
