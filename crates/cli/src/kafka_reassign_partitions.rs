@@ -1,13 +1,14 @@
-//! `kafka-reassign-partitions`: move replicas between brokers.
+//! `kafka-reassign-partitions`: move replicas between brokers, and between the log directories of a broker.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use client::admin::{Admin, TopicPartition};
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
 use crate::partitions_file::{self, COMMAND_FAILED, Move, ids, name};
 use crate::reassign::throttle::{self, Plan};
-use crate::reassign::{self, Assignment, placement};
+use crate::reassign::{self, Assignment, directories, placement};
 use crate::tool::{self, Exception, Stop};
 use crate::{say, zookeeper_reassign};
 
@@ -49,12 +50,12 @@ const OPTIONS: &[Opt] = &[
     Opt::long(
         "replica-alter-log-dirs-throttle",
         "replicaAlterLogDirsThrottle",
-        "Means nothing yet: replicas do not move between the directories of a broker.",
+        "With --execute: bytes a second that each broker may move between its directories.",
     )
     .default("-1"),
     Opt::long("throttle", "throttle", "With --execute: bytes a second that the moves may take of each broker.")
         .default("-1"),
-    Opt::long("timeout", "timeout", "Means nothing yet: replicas do not move between the directories of a broker.")
+    Opt::long("timeout", "timeout", "Milliseconds to wait for the begin of moves between directories.")
         .default("10000"),
     Opt::text(
         "topics-to-move-json-file",
@@ -163,7 +164,7 @@ async fn run(o: &Parsed) -> Result<(), Stop> {
     } else if o.has("verify") {
         verify(&admin, &moves, o.has("preserve-throttles")).await
     } else {
-        cancel(&admin, &moves, o.has("preserve-throttles")).await
+        cancel(&admin, &moves, timeout(o)?, o.has("preserve-throttles")).await
     }
 }
 
@@ -268,7 +269,6 @@ async fn execute(o: &Parsed, admin: &Admin, moves: &[Move]) -> Result<(), Stop> 
         return Err(Exception::new(TERSE, message).into());
     }
     reassign::check_brokers(admin, moves).await?;
-    reassign::check_directories(moves)?;
     let partitions: Vec<TopicPartition> = moves.iter().map(|m| m.partition.clone()).collect();
     let current = reassign::current(admin, &partitions).await?;
     let json = reassign::to_json(&current, &reassign::directories(admin, &current).await?);
@@ -276,13 +276,22 @@ async fn execute(o: &Parsed, admin: &Admin, moves: &[Move]) -> Result<(), Stop> 
         "Current partition replica assignment\n\n{json}\n\nSave this to use as the --reassignment-json-file option during \
          rollback"
     );
-    let rate = o.long("throttle")?.unwrap_or(-1);
-    if rate >= 0 {
+    let (rate, dir_rate) =
+        (o.long("throttle")?.unwrap_or(-1), o.long("replica-alter-log-dirs-throttle")?.unwrap_or(-1));
+    let targets_in_dirs = directories::targets(moves);
+    if rate >= 0 || dir_rate >= 0 {
         say!(
             "Warning: You must run --verify periodically, until the reassignment completes, to ensure the throttle is removed."
         );
+    }
+    if rate >= 0 {
         Plan::new(&current, moves).set(admin, rate).await?;
         say!("The inter-broker throttle limit was set to {rate} B/s");
+    }
+    if dir_rate >= 0 {
+        let brokers: BTreeSet<i32> = targets_in_dirs.keys().map(|(broker, _)| *broker).collect();
+        throttle::set_between_directories(admin, &brokers, dir_rate).await?;
+        say!("The replica-alter-dir throttle limit was set to {dir_rate} B/s");
     }
     let targets: Vec<(TopicPartition, Option<Vec<i32>>)> =
         moves.iter().map(|m| (m.partition.clone(), Some(m.replicas.clone()))).collect();
@@ -295,7 +304,11 @@ async fn execute(o: &Parsed, admin: &Admin, moves: &[Move]) -> Result<(), Stop> 
     let names: Vec<String> = current.keys().map(name).collect();
     let plural = if names.len() == 1 { "" } else { "s" };
     say!("Successfully started partition reassignment{plural} for {}", names.join(","));
-    Ok(())
+    directories::execute(admin, &targets_in_dirs, timeout(o)?).await
+}
+
+fn timeout(o: &Parsed) -> Result<Duration, Stop> {
+    Ok(Duration::from_millis(o.long("timeout")?.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)))
 }
 
 async fn verify(admin: &Admin, moves: &[Move], preserve_throttles: bool) -> Result<(), Stop> {
@@ -331,7 +344,7 @@ async fn verify(admin: &Admin, moves: &[Move], preserve_throttles: bool) -> Resu
             );
         }
     }
-    say!("");
+    under_way |= directories::verify(admin, &directories::targets(moves)).await?;
     if under_way || preserve_throttles { Ok(()) } else { clear_throttles(admin, moves).await }
 }
 
@@ -346,7 +359,7 @@ async fn clear_throttles(admin: &Admin, moves: &[Move]) -> Result<(), Stop> {
     throttle::clear_topics(admin, &topics).await
 }
 
-async fn cancel(admin: &Admin, moves: &[Move], preserve_throttles: bool) -> Result<(), Stop> {
+async fn cancel(admin: &Admin, moves: &[Move], timeout: Duration, preserve_throttles: bool) -> Result<(), Stop> {
     let ongoing = admin.list_reassignments().await?;
     let mut targets: Vec<(TopicPartition, Option<Vec<i32>>)> =
         moves.iter().filter(|m| ongoing.contains_key(&m.partition)).map(|m| (m.partition.clone(), None)).collect();
@@ -365,9 +378,14 @@ async fn cancel(admin: &Admin, moves: &[Move], preserve_throttles: bool) -> Resu
         let plural = if names.len() == 1 { "" } else { "s" };
         say!("Successfully cancelled partition reassignment{plural} for: {}", names.join(","));
     }
-    crate::term::out_bytes(b"None of the specified partition moves are active.");
+    let is_moving = directories::cancel(admin, &directories::targets(moves), timeout).await?;
+    if !is_moving {
+        crate::term::out_bytes(b"None of the specified partition moves are active.");
+    }
     if preserve_throttles {
-        say!("");
+        if !is_moving {
+            say!("");
+        }
         return Ok(());
     }
     clear_throttles(admin, moves).await

@@ -128,6 +128,12 @@ impl Partition {
         &mut self.log
     }
 
+    /// Goes on with a copy of the log that is level with it, and gives the log back (KIP-113).
+    pub fn replace_log(&mut self, copy: Log) -> Log {
+        debug_assert_eq!(copy.log_end_offset(), self.log.log_end_offset(), "a copy that is not level");
+        std::mem::replace(&mut self.log, copy)
+    }
+
     pub fn into_log(mut self) -> Log {
         self.release_all();
         self.log

@@ -55,7 +55,7 @@ async fn tell(node: &Arc<Node>) -> Result<(), String> {
     // With one directory the controller knows where replicas are; of several nobody has told it yet.
     let table = node.partitions.table();
     let in_dir = |dir: &Arc<Dir>| -> Vec<TopicIdPartition> {
-        let cells = table.cells().filter(|cell| cell.log_dir == dir.path());
+        let cells = table.cells().filter(|cell| cell.is_in(dir.path()));
         cells.map(|cell| TopicIdPartition { topic_id: cell.topic_id, partition: cell.index }).collect()
     };
     let assignments: Vec<_> = offline(node).map(|dir| (dir.id, in_dir(dir))).collect();

@@ -6,12 +6,13 @@ use crate::log_dirs::{Dir, LogDirs};
 use crate::node::Node;
 use crate::partitions::{Cell, Table};
 use crate::reconciler::Made;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use storage::{Checkpoint, Fault, Offsets};
+use storage::{Checkpoint, Fault, Log, Offsets};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -88,10 +89,43 @@ impl Housekeeping {
 
     /// Renames a deleted partition's directory and removes it `delay_ms` later.
     pub fn delete_partition(&self, node: &Arc<Node>, cell: &Cell, topic: &str, index: i32, delay_ms: i64) {
-        let Some(dir) = self.dirs.by_path(&cell.log_dir) else { return };
+        let Some(dir) = self.dirs.by_path(&cell.log_dir()) else { return };
         match dir.mark_deleted(topic, index, chance::uuid()) {
-            Ok(path) => self.asked().doomed.push((node.clock.now_ms() + delay_ms, dir.clone(), path)),
-            Err(fault) => node.log_dir_failed(&cell.log_dir, &fault),
+            Ok(path) => self.remove_later(node, dir, path, delay_ms),
+            Err(fault) => node.log_dir_failed(dir.path(), &fault),
+        }
+    }
+
+    fn remove_later(&self, node: &Node, dir: &Arc<Dir>, path: PathBuf, delay_ms: i64) {
+        self.asked().doomed.push((node.clock.now_ms() + delay_ms, dir.clone(), path));
+    }
+
+    /// Deletes a copy that was to take the place of the log of `cell`.
+    pub fn delete_copy(&self, node: &Arc<Node>, cell: &Cell, dir: &Arc<Dir>, copy: Log) {
+        if dir.is_offline() {
+            return;
+        }
+        let path = copy.dir().to_owned();
+        drop(copy);
+        match dir.mark_copy_deleted(&path, &cell.topic, cell.index, chance::uuid()) {
+            Ok(path) => self.remove_later(node, dir, path, 0),
+            Err(fault) => node.log_dir_failed(dir.path(), &fault),
+        }
+    }
+
+    /// The log of `cell` was in `from` and is in another directory now; `left` is where its old files are.
+    pub fn moved(&self, node: &Arc<Node>, cell: &Cell, from: &Arc<Dir>, left: Result<PathBuf, Fault>) {
+        let to = self.dirs.by_path(&cell.log_dir()).cloned();
+        for dir in to.iter().chain([from]) {
+            if let Err(fault) = self.checkpoint_dir(node, dir) {
+                node.log_dir_failed(dir.path(), &fault);
+            }
+        }
+        node.cleaner.log_was_moved(node, cell, from.path());
+        let delay_ms = cell.lock().log().config().file_delete_delay_ms;
+        match left {
+            Ok(path) => self.remove_later(node, from, path, delay_ms),
+            Err(fault) => node.log_dir_failed(from.path(), &fault),
         }
     }
 
@@ -112,11 +146,12 @@ impl Housekeeping {
         }
         // What is in the same directory is no better off: none of it may be served as if it were whole.
         let offline = Fault::new("use", path, &io::Error::other("the log directory is offline"));
-        for cell in node.partitions.table().cells().filter(|cell| cell.log_dir == path) {
+        for cell in node.partitions.table().cells().filter(|cell| cell.is_in(path)) {
             let mut partition = cell.lock();
             partition.log_mut().fail(offline.clone());
             partition.fail();
         }
+        node.moves.dir_failed(node, path);
         // Kafka's words, which people watch for.
         if path == node.config.metadata_log_dir {
             error!("Shutdown broker because the metadata log dir {} has failed", path.display());
@@ -222,54 +257,52 @@ impl Housekeeping {
 
     /// Writes recovery points and log start offsets of all directories, where they changed.
     fn checkpoint(&self, node: &Arc<Node>, written: &mut Written) {
-        let recovery_points = |cell: &Cell| Some(cell.lock().log().recovery_point());
-        let log_starts = |cell: &Cell| {
-            let partition = cell.lock();
-            Some(partition.log().log_start_offset()).filter(|start| *start > 0)
-        };
-        self.write(node, Checkpoint::RecoveryPoint, recovery_points, &mut written.recovery_points);
-        self.write(node, Checkpoint::LogStart, log_starts, &mut written.log_starts);
+        self.write(node, Checkpoint::RecoveryPoint, &mut written.recovery_points);
+        self.write(node, Checkpoint::LogStart, &mut written.log_starts);
     }
 
     fn checkpoint_high_watermarks(&self, node: &Arc<Node>, written: &mut Written) {
-        let high_watermarks = |cell: &Cell| Some(cell.lock().high_watermark());
-        self.write(node, Checkpoint::HighWatermark, high_watermarks, &mut written.high_watermarks);
+        self.write(node, Checkpoint::HighWatermark, &mut written.high_watermarks);
     }
 
-    fn write(&self, node: &Arc<Node>, which: Checkpoint, offset: impl Fn(&Cell) -> Option<i64>, written: &mut u64) {
+    fn write(&self, node: &Arc<Node>, which: Checkpoint, written: &mut u64) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = node.partitions.table();
-        let offsets: Vec<_> = table.cells().filter_map(|cell| Some((cell, offset(cell)?))).collect();
+        let dirs: Vec<_> = self.dirs.iter().filter(|d| !d.is_offline()).collect();
+        let offsets: Vec<Offsets> = dirs.iter().map(|dir| offsets(node, dir, which)).collect();
         // Most of the time nothing has moved; a sum tells, for offsets hardly ever go back.
-        let sum = offsets.iter().fold(offsets.len() as u64, |sum, (_, o)| sum.wrapping_add(*o as u64 + 1));
+        let count = offsets.iter().map(BTreeMap::len).sum::<usize>() as u64;
+        let sum = offsets.iter().flat_map(BTreeMap::values).fold(count, |sum, o| sum.wrapping_add(*o as u64 + 1));
         if sum == *written {
             return;
         }
-        for dir in self.dirs.iter().filter(|d| !d.is_offline()) {
-            let here = offsets.iter().filter(|(cell, _)| cell.log_dir == dir.path());
-            let offsets: Offsets = here.map(|(cell, o)| ((cell.topic.to_string(), cell.index), *o)).collect();
-            if let Err(fault) = dir.log_dir.write_checkpoint(which, &offsets) {
+        for (dir, offsets) in dirs.iter().zip(&offsets) {
+            if let Err(fault) = dir.log_dir.write_checkpoint(which, offsets) {
                 return node.log_dir_failed(dir.path(), &fault);
             }
         }
         *written = sum;
     }
 
+    /// Writes the checkpoints of one directory, before what depends on them goes on.
+    pub fn checkpoint_dir(&self, node: &Arc<Node>, dir: &Dir) -> Result<(), Fault> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        for which in [Checkpoint::RecoveryPoint, Checkpoint::LogStart, Checkpoint::HighWatermark] {
+            dir.log_dir.write_checkpoint(which, &offsets(node, dir, which))?;
+        }
+        Ok(())
+    }
+
+    /// Takes out of the checkpoints of `dir` what an earlier partition of this name left there.
+    pub fn forget(&self, dir: &Dir, topic: &str, index: i32) -> Result<(), Fault> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        dir.log_dir.forget(&BTreeSet::from([(topic.to_owned(), index)]))
+    }
+
     /// Writes the checkpoints of the directory of `cell`, whose log was cut: what comes at the same offsets is neither
     /// synced nor committed.
     pub fn log_was_cut(&self, node: &Arc<Node>, cell: &Cell) {
-        let Some(dir) = self.dirs.by_path(&cell.log_dir).filter(|dir| !dir.is_offline()) else { return };
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = node.partitions.table();
-        let here: Vec<&Arc<Cell>> = table.cells().filter(|other| other.log_dir == cell.log_dir).collect();
-        let offsets = |offset: &dyn Fn(&Cell) -> i64| -> Offsets {
-            here.iter().map(|cell| ((cell.topic.to_string(), cell.index), offset(cell))).collect()
-        };
-        let recovery_points = offsets(&|cell| cell.lock().log().recovery_point());
-        let high_watermarks = offsets(&|cell| cell.lock().high_watermark());
-        let written = dir.log_dir.write_checkpoint(Checkpoint::RecoveryPoint, &recovery_points);
-        let written = written.and_then(|()| dir.log_dir.write_checkpoint(Checkpoint::HighWatermark, &high_watermarks));
-        if let Err(fault) = written {
+        let Some(dir) = self.dirs.by_path(&cell.log_dir()).filter(|dir| !dir.is_offline()) else { return };
+        if let Err(fault) = self.checkpoint_dir(node, dir) {
             node.log_dir_failed(dir.path(), &fault);
         }
     }
@@ -299,6 +332,7 @@ impl Housekeeping {
             partition.resign();
             partition.log_mut().close()
         });
+        node.moves.close(node);
         let mut written = Written::default();
         self.checkpoint(node, &mut written);
         self.checkpoint_high_watermarks(node, &mut written);
@@ -313,6 +347,31 @@ impl Housekeeping {
             }
         }
     }
+}
+
+/// What a checkpoint file of `dir` is to say, of its partitions and of the copies that are on their way to it.
+fn offsets(node: &Node, dir: &Dir, which: Checkpoint) -> Offsets {
+    let table = node.partitions.table();
+    let partitions = table.cells().filter(|cell| cell.is_in(dir.path())).filter_map(|cell| {
+        let partition = cell.lock();
+        let offset = match which {
+            Checkpoint::LogStart => Some(partition.log().log_start_offset()).filter(|start| *start > 0),
+            Checkpoint::HighWatermark => Some(partition.high_watermark()),
+            _ => Some(partition.log().recovery_point()),
+        };
+        Some(((cell.topic.to_string(), cell.index), offset?))
+    });
+    let copies = node.moves.to(dir.path()).into_iter().filter_map(|m| {
+        let seen = m.seen();
+        let offset = match which {
+            Checkpoint::LogStart => Some(seen.start).filter(|start| *start > 0),
+            Checkpoint::HighWatermark => Some(m.cell.lock().high_watermark().min(seen.end)),
+            _ => Some(seen.recovery_point),
+        };
+        Some(((m.cell.topic.to_string(), m.cell.index), offset?))
+    });
+    // A copy that is the partition by now comes first, and is replaced by it.
+    copies.chain(partitions).collect()
 }
 
 /// What the checkpoint files say, as sums.

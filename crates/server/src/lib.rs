@@ -8,6 +8,7 @@
 //! partitions), `controller.rs` (how this node finds who decides).
 
 mod api;
+mod assignments;
 mod auto_create;
 mod broker_ids;
 mod chance;
@@ -30,6 +31,7 @@ mod log_config;
 mod log_dirs;
 mod logging;
 mod metrics;
+mod moves;
 mod net;
 mod node;
 mod partitions;

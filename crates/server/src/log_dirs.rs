@@ -1,8 +1,11 @@
 //! The log directories of this node, and the logs in them.
 
+use crate::chance;
 use crate::config::{BrokerConfig, Replication};
 use crate::log_config::{log_config, replica_settings};
+use crate::partitions::Cell;
 use metadata::config::TopicConfig;
+use metadata::controller::METADATA_TOPIC;
 use metadata::image::{Topic, directory};
 use replication::{Brokers, Partition, Settings};
 use std::collections::HashMap;
@@ -10,11 +13,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use storage::{
-    Checkpoint, Claim, Disk, Fault, FdBudget, Log, LogConfig, LogDir, Offsets, OpenMode, Recovery, Shutdown,
+    Checkpoint, Claim, DirName, Disk, Fault, FdBudget, Log, LogConfig, LogDir, Offsets, OpenMode, Recovery, Shutdown,
     partition_dir,
 };
 use tracing::{error, warn};
 use wire::Uuid;
+
+/// So many directories are remembered for partitions that are not here yet.
+const PREFERRED_MAX: usize = 10_000;
 
 /// A log directory in use.
 pub struct Dir {
@@ -45,6 +51,22 @@ impl Dir {
     }
 }
 
+/// Topic and partition.
+type Name = (String, i32);
+
+/// The directories of a partition.
+#[derive(Default)]
+struct Found {
+    dirs: Vec<usize>,
+    copies: Vec<(usize, PathBuf)>,
+}
+
+/// A partition's copy that is on its way to another log directory.
+pub struct LogCopy {
+    pub log: Log,
+    pub dir: Arc<Dir>,
+}
+
 /// All of them.
 pub struct LogDirs {
     disk: Arc<dyn Disk>,
@@ -55,7 +77,9 @@ pub struct LogDirs {
     node_id: i32,
     replication: Replication,
     /// Where partitions were found at the start.
-    found: Mutex<HashMap<(String, i32), usize>>,
+    found: Mutex<HashMap<Name, Found>>,
+    /// Where partitions are to be made that are not here yet, as somebody asked (KIP-113).
+    preferred: Mutex<HashMap<Name, Arc<Dir>>>,
     /// Logs of topics with the same settings share them.
     configs: Mutex<Vec<(Weak<TopicConfig>, Arc<LogConfig>)>>,
 }
@@ -66,6 +90,8 @@ pub struct OpenedLog {
     pub dir: Arc<Dir>,
     /// The directory made for it has yet to be synced.
     pub is_new: bool,
+    /// An earlier process was moving it.
+    pub copy: Option<LogCopy>,
 }
 
 impl LogDirs {
@@ -86,12 +112,18 @@ impl LogDirs {
         fds: Arc<FdBudget>,
         config: &BrokerConfig,
     ) -> Result<LogDirs, Fault> {
-        let mut found = HashMap::new();
+        let mut found: HashMap<Name, Found> = HashMap::new();
         let mut opened = Vec::new();
         for (at, (id, log_dir)) in dirs.into_iter().enumerate() {
-            for (_, name) in log_dir.directories()? {
-                if let partition_dir::DirName::Partition { topic, partition } = name {
-                    found.insert((topic, partition), at);
+            for (path, name) in log_dir.directories()? {
+                match name {
+                    DirName::Partition { topic, partition } => {
+                        found.entry((topic, partition)).or_default().dirs.push(at);
+                    }
+                    DirName::Future { topic, partition } => {
+                        found.entry((topic, partition)).or_default().copies.push((at, path));
+                    }
+                    _ => {}
                 }
             }
             opened.push(Arc::new(Dir {
@@ -113,6 +145,7 @@ impl LogDirs {
             node_id: config.node_id,
             replication: config.replication.clone(),
             found: Mutex::new(found),
+            preferred: Mutex::default(),
             configs: Mutex::default(),
         })
     }
@@ -123,6 +156,11 @@ impl LogDirs {
 
     pub fn by_path(&self, path: &Path) -> Option<&Arc<Dir>> {
         self.dirs.iter().find(|d| d.path() == path)
+    }
+
+    /// The id of the directory that a partition is in; the reserved one of unassigned replicas for one that gets none.
+    pub fn id_of(&self, cell: &Cell) -> Uuid {
+        self.of_partitions().find(|dir| cell.is_in(dir.path())).map_or(directory::UNASSIGNED, |dir| dir.id)
     }
 
     /// Takes a directory out of use. Returns whether it was in use.
@@ -167,38 +205,143 @@ impl LogDirs {
         now_ms: i64,
     ) -> Result<OpenedLog, Fault> {
         let key = (topic.name.to_string(), partition);
-        let at = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-        let dir = match at {
-            Some(at) if self.belongs(&self.dirs[at], topic, partition)? => Some(self.dirs[at].clone()),
-            _ => None,
-        };
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(&key).unwrap_or_default();
+        let mut here = Vec::new();
+        for at in found.dirs {
+            if self.belongs(&self.dirs[at], topic, partition)? {
+                here.push(self.dirs[at].clone());
+            }
+        }
+        let dir = self.only_one(here, topic, partition, assigned)?;
         let is_new = dir.is_none();
         let dir = match dir {
             Some(dir) => dir,
-            None => self.choose(assigned)?.clone(),
+            None => self.choose(&key, assigned)?,
         };
         let path = dir.log_dir.partition_path(&topic.name, partition);
-        let mode = OpenMode {
-            shutdown: if is_new { Shutdown::Clean } else { dir.log_dir.shutdown() },
-            recovery_point: dir.recovery_points.get(&key).copied().unwrap_or(0),
-            log_start_offset: dir.log_start_offsets.get(&key).copied().unwrap_or(0),
-            fds: self.fds.clone(),
-            jitter_seed: u64::from_be_bytes(std::array::from_fn(|i| topic.id.0[i])) ^ partition as u64,
+        let log = match is_new {
+            true => self.create(&dir, &path, topic.id, partition, config, now_ms)?,
+            false => self.open(&dir, &path, topic.id, &key, config, now_ms)?,
         };
-        let log_config = self.log_config(config);
-        let log = if is_new {
-            let mode = OpenMode { recovery_point: 0, log_start_offset: 0, ..mode };
-            Log::create(self.disk.clone(), &path, log_config, Some(topic.id), mode, now_ms)?
-        } else {
-            let (log, recovery) = Log::open(self.disk.clone(), &path, log_config, Some(topic.id), mode, now_ms)?;
-            report(&path, &recovery);
-            log
-        };
+        let of = Some(&dir).filter(|_| !is_new);
+        let copy = self.copy(found.copies, of, topic, &key, config, now_ms);
         dir.partitions.fetch_add(1, Ordering::Relaxed);
         let high_watermark = if is_new { 0 } else { dir.high_watermarks.get(&key).copied().unwrap_or(0) };
         let settings = self.replica_settings(config);
         let partition = Partition::new(self.node_id, log, settings, self.brokers.clone(), high_watermark);
-        Ok(OpenedLog { partition, dir, is_new })
+        Ok(OpenedLog { partition, dir, is_new, copy })
+    }
+
+    fn mode(&self, dir: &Dir, topic_id: Uuid, partition: i32) -> OpenMode {
+        OpenMode {
+            shutdown: dir.log_dir.shutdown(),
+            fds: self.fds.clone(),
+            jitter_seed: u64::from_be_bytes(std::array::from_fn(|i| topic_id.0[i])) ^ partition as u64,
+            ..OpenMode::default()
+        }
+    }
+
+    fn open(
+        &self,
+        dir: &Dir,
+        path: &Path,
+        topic_id: Uuid,
+        key: &Name,
+        config: &Arc<TopicConfig>,
+        now_ms: i64,
+    ) -> Result<Log, Fault> {
+        let mode = OpenMode {
+            recovery_point: dir.recovery_points.get(key).copied().unwrap_or(0),
+            log_start_offset: dir.log_start_offsets.get(key).copied().unwrap_or(0),
+            ..self.mode(dir, topic_id, key.1)
+        };
+        let config = self.log_config(config);
+        let (log, recovery) = Log::open(self.disk.clone(), path, config, Some(topic_id), mode, now_ms)?;
+        report(path, &recovery);
+        Ok(log)
+    }
+
+    fn create(
+        &self,
+        dir: &Dir,
+        path: &Path,
+        topic_id: Uuid,
+        partition: i32,
+        config: &Arc<TopicConfig>,
+        now_ms: i64,
+    ) -> Result<Log, Fault> {
+        let mode = OpenMode { shutdown: Shutdown::Clean, ..self.mode(dir, topic_id, partition) };
+        Log::create(self.disk.clone(), path, self.log_config(config), Some(topic_id), mode, now_ms)
+    }
+
+    /// Begins a copy of a partition in `dir`; none where the name would be too long.
+    pub fn create_copy(
+        &self,
+        dir: &Arc<Dir>,
+        topic: &str,
+        topic_id: Uuid,
+        partition: i32,
+        config: &Arc<TopicConfig>,
+        now_ms: i64,
+    ) -> Result<Option<LogCopy>, Fault> {
+        let Some(name) = partition_dir::future_name(topic, partition, chance::uuid()) else { return Ok(None) };
+        let log = self.create(dir, &dir.path().join(name), topic_id, partition, config, now_ms)?;
+        dir.log_dir.sync()?;
+        dir.partitions.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(LogCopy { log, dir: dir.clone() }))
+    }
+
+    /// The copy to go on with, of those that were found of a partition in another directory. The others are put aside.
+    fn copy(
+        &self,
+        found: Vec<(usize, PathBuf)>,
+        of: Option<&Arc<Dir>>,
+        topic: &Topic,
+        key: &Name,
+        config: &Arc<TopicConfig>,
+        now_ms: i64,
+    ) -> Option<LogCopy> {
+        let mut copy = None;
+        for (at, path) in found {
+            let dir = &self.dirs[at];
+            let is_elsewhere = dir.of_partitions && of.is_some_and(|of| !Arc::ptr_eq(dir, of));
+            let is_ours = || partition_dir::read_metadata(&*self.disk, &path).ok().flatten() == Some(topic.id);
+            if copy.is_none() && is_elsewhere && is_ours() {
+                match self.open(dir, &path, topic.id, key, config, now_ms) {
+                    Ok(log) => {
+                        dir.partitions.fetch_add(1, Ordering::Relaxed);
+                        copy = Some(LogCopy { log, dir: dir.clone() });
+                        continue;
+                    }
+                    Err(fault) => warn!(path = %path.display(), error = %fault, "a copy cannot be gone on with"),
+                }
+            }
+            self.put_aside(dir, &path, "a copy of a partition that nobody goes on with");
+        }
+        copy
+    }
+
+    /// The directory that counts, of those that have the partition. A process that ended between giving the copy the
+    /// partition's name and taking it from the log before left both, which were alike: the others are put aside.
+    fn only_one(
+        &self,
+        mut found: Vec<Arc<Dir>>,
+        topic: &Topic,
+        partition: i32,
+        assigned: Uuid,
+    ) -> Result<Option<Arc<Dir>>, Fault> {
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let at = found.iter().position(|dir| dir.id == assigned).unwrap_or(0);
+        let one = found.swap_remove(at);
+        for dir in found {
+            let path = dir.log_dir.partition_path(&topic.name, partition);
+            let to = dir.log_dir.put_aside(&path, topic.id)?;
+            warn!(kept = %one.path().display(), from = %path.display(), to = %to.display(),
+                "the partition was moved from here when the process before ended; what it left is put aside");
+        }
+        Ok(Some(one))
     }
 
     /// Whether the directory found is this topic's.
@@ -214,29 +357,45 @@ impl LogDirs {
     /// Puts aside the partitions that nobody claimed after the start.
     pub fn put_aside_unknown(&self) {
         let unknown = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
-        for ((topic, partition), at) in unknown {
-            if topic == metadata::controller::METADATA_TOPIC {
-                continue;
+        for ((topic, partition), found) in unknown {
+            for at in found.dirs.into_iter().filter(|_| topic != METADATA_TOPIC) {
+                let path = self.dirs[at].log_dir.partition_path(&topic, partition);
+                self.put_aside(&self.dirs[at], &path, "a partition that the cluster does not know");
             }
-            let dir = &self.dirs[at];
-            let path = dir.log_dir.partition_path(&topic, partition);
-            let id = partition_dir::read_metadata(&*self.disk, &path).ok().flatten().unwrap_or(Uuid::ZERO);
-            match dir.log_dir.put_aside(&path, id) {
-                Ok(to) => {
-                    warn!(from = %path.display(), to = %to.display(), topic_id = %id, "a partition that the cluster does not know is put aside");
-                }
-                Err(fault) => error!(error = %fault, "a partition that the cluster does not know stays where it is"),
+            for (at, path) in found.copies {
+                self.put_aside(&self.dirs[at], &path, "a copy of a partition that is not here");
             }
         }
     }
 
-    /// The assigned directory, else the one with the fewest partitions.
-    fn choose(&self, assigned: Uuid) -> Result<&Arc<Dir>, Fault> {
+    fn put_aside(&self, dir: &Dir, path: &Path, what: &str) {
+        let id = partition_dir::read_metadata(&*self.disk, path).ok().flatten().unwrap_or(Uuid::ZERO);
+        match dir.log_dir.put_aside(path, id) {
+            Ok(to) => {
+                warn!(from = %path.display(), to = %to.display(), topic_id = %id, "{what} is put aside")
+            }
+            Err(fault) => error!(error = %fault, "{what} stays where it is"),
+        }
+    }
+
+    /// Remembers where a partition that is not here yet is to be made.
+    pub fn prefer(&self, topic: &str, partition: i32, dir: &Arc<Dir>) {
+        let mut preferred = self.preferred.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (topic.to_owned(), partition);
+        // Anybody can name topics that never come.
+        if preferred.len() < PREFERRED_MAX || preferred.contains_key(&name) {
+            preferred.insert(name, dir.clone());
+        }
+    }
+
+    /// The directory that somebody asked for, the assigned one, or the one with the fewest partitions.
+    fn choose(&self, name: &Name, assigned: Uuid) -> Result<Arc<Dir>, Fault> {
+        let preferred = self.preferred.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         let online = || self.of_partitions().filter(|d| !d.is_offline());
-        let assigned = online().find(|d| d.id == assigned && !directory::is_reserved(assigned));
-        let emptiest = || online().min_by_key(|d| d.partitions.load(Ordering::Relaxed));
+        let assigned = || online().find(|d| d.id == assigned && !directory::is_reserved(assigned)).cloned();
+        let emptiest = || online().min_by_key(|d| d.partitions.load(Ordering::Relaxed)).cloned();
         let none = || Fault::new("use", "any of log.dirs", &std::io::Error::other("all log directories are offline"));
-        assigned.or_else(emptiest).ok_or_else(none)
+        preferred.filter(|dir| !dir.is_offline()).or_else(assigned).or_else(emptiest).ok_or_else(none)
     }
 }
 
@@ -245,6 +404,12 @@ impl Dir {
     pub fn mark_deleted(&self, topic: &str, partition: i32, unique: Uuid) -> Result<PathBuf, Fault> {
         self.partitions.fetch_sub(1, Ordering::Relaxed);
         self.log_dir.mark_deleted(topic, partition, unique)
+    }
+
+    /// As [`Dir::mark_deleted`], for a closed copy of a partition in `from`.
+    pub fn mark_copy_deleted(&self, from: &Path, topic: &str, partition: i32, unique: Uuid) -> Result<PathBuf, Fault> {
+        self.partitions.fetch_sub(1, Ordering::Relaxed);
+        self.log_dir.mark_copy_deleted(from, topic, partition, unique)
     }
 }
 

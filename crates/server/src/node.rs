@@ -1,5 +1,6 @@
 //! What all rooms of a running broker share.
 
+use crate::assignments::Assignments;
 use crate::cleaner::{Cleaner, CleanerSettings};
 use crate::clock::Clock;
 use crate::cold_reads::ColdReads;
@@ -15,6 +16,7 @@ use crate::leader_checks::LeaderChecks;
 use crate::log_dirs::OpenedLog;
 use crate::logging::loggers::Loggers;
 use crate::metrics::Metrics;
+use crate::moves::Moves;
 use crate::net::limits::Limits;
 use crate::net::works::Works;
 use crate::partitions::{Cell, Partitions};
@@ -69,6 +71,8 @@ pub struct Node {
     pub cold_reads: ColdReads,
     pub housekeeping: Housekeeping,
     pub cleaner: Cleaner,
+    pub moves: Moves,
+    pub assignments: Assignments,
     /// For threads that are not the runtime's own.
     pub runtime: Handle,
     pub works: Works,
@@ -117,6 +121,8 @@ impl Node {
             producer_ids: ProducerIds::default(),
             cold_reads: ColdReads::default(),
             housekeeping,
+            moves: Moves::default(),
+            assignments: Assignments::default(),
             cleaner: Cleaner::new(CleanerSettings::of(&Layers::of_file(&config.file))),
             runtime: Handle::current(),
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
@@ -314,7 +320,7 @@ impl Node {
     /// fault. Not to be called with a partition locked.
     pub fn log_failed(self: &Arc<Node>, cell: &Cell, fault: &dyn std::fmt::Display) {
         if !cell.dropped.load(Ordering::Acquire) {
-            self.log_dir_failed(&cell.log_dir, fault);
+            self.log_dir_failed(&cell.log_dir(), fault);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::metrics::Traffic;
 use arc_swap::ArcSwap;
 use metadata::config::TopicConfig;
 use replication::Partition;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::Uuid;
@@ -17,8 +17,8 @@ pub struct Cell {
     pub topic: Arc<str>,
     pub topic_id: Uuid,
     pub index: i32,
-    /// The log directory that holds it.
-    pub log_dir: PathBuf,
+    /// The log directory that holds it. Changes with the partition locked.
+    log_dir: ArcSwap<PathBuf>,
     state: Mutex<Partition>,
     /// Whether a sync of this partition is under way (group commit: whoever comes meanwhile shares the next one).
     pub syncing: AtomicBool,
@@ -34,12 +34,26 @@ impl Cell {
             topic,
             topic_id,
             index,
-            log_dir,
+            log_dir: ArcSwap::from_pointee(log_dir),
             state: Mutex::new(partition),
             syncing: Default::default(),
             dropped: Default::default(),
             used: Default::default(),
         }
+    }
+
+    /// The log directory that holds it.
+    pub fn log_dir(&self) -> Arc<PathBuf> {
+        self.log_dir.load_full()
+    }
+
+    pub fn is_in(&self, dir: &Path) -> bool {
+        self.log_dir.load().as_path() == dir
+    }
+
+    /// Its log is in another directory now. To be called with the partition locked.
+    pub fn moved_to(&self, dir: &Path) {
+        self.log_dir.store(Arc::new(dir.to_owned()));
     }
 
     /// A panic under the lock is a bug that ended its task; the log itself stays consistent after every call.

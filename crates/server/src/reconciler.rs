@@ -128,6 +128,9 @@ impl Reconciler {
                 }
                 let dir = opened.dir.path().to_owned();
                 let cell = Arc::new(Cell::new(topic.name.clone(), topic.id, index, dir, opened.partition));
+                if let Some(copy) = opened.copy {
+                    node.moves.begin(node, &cell, copy);
+                }
                 let mut entry = Topic::clone(&entry);
                 entry.partitions[index as usize] = Some(cell.clone());
                 table.insert(Arc::new(entry));
@@ -141,6 +144,9 @@ impl Reconciler {
         assigned?;
         if is_behind {
             node.sync(&cell);
+        }
+        if directory != self.dirs.id_of(&cell) && !node.moves.goes_to(replicas::key(&cell), directory) {
+            node.assignments.add(&cell);
         }
         Ok(Some(cell))
     }
@@ -177,9 +183,10 @@ fn drop_partition(node: &Arc<Node>, table: &mut Table, topic: &str, id: Uuid, in
     cell.dropped.store(true, Ordering::Release);
     partition.resign();
     // Whoever still holds the cell must not write to files that are on their way out.
-    partition.log_mut().fail(Fault::new("use", cell.log_dir.join(topic), &std::io::ErrorKind::NotFound.into()));
+    partition.log_mut().fail(Fault::new("use", cell.log_dir().join(topic), &std::io::ErrorKind::NotFound.into()));
     drop(partition);
     node.replicas.forget(replicas::key(&cell));
+    node.moves.forget(node, &cell);
     node.cleaner.forget(node, &cell);
     node.housekeeping.delete_partition(node, &cell, topic, index, delay_ms);
 }

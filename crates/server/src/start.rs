@@ -4,6 +4,7 @@
 //! the partitions' logs; only then is anything written. Register, unfence, accept. Down: hand over, stop accepting, drain,
 //! close the logs, leave the marks of a clean shutdown; each step has a deadline.
 
+use crate::assignments;
 use crate::broker_ids;
 use crate::chance;
 use crate::clock::Clock;
@@ -317,6 +318,7 @@ async fn serve(
         let node = node.clone();
         tokio::spawn(async move { failed_dirs::report(&node).await });
     }
+    tokio::spawn(assignments::run(node.clone()));
     Ok(Some(housekeeping))
 }
 

@@ -143,6 +143,17 @@ impl FileSlot {
         self.0.folder.path(self.0.base_offset, self.0.suffix)
     }
 
+    /// The folder has another name now. What is open stays open.
+    pub fn rehome(&mut self, folder: &Folder) {
+        let file = lock(&self.0.file).take();
+        let (is_open, touched) = (file.is_some(), AtomicBool::new(true));
+        let (base_offset, suffix) = (self.0.base_offset, self.0.suffix);
+        self.0 = Arc::new(Slot { folder: folder.clone(), base_offset, suffix, file: Mutex::new(file), touched });
+        if is_open {
+            folder.budget.admit(&self.0);
+        }
+    }
+
     /// The open file; it stays open for the next use.
     pub fn get(&self) -> io::Result<Arc<dyn DiskFile>> {
         self.open(Access::Write)

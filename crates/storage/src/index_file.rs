@@ -5,7 +5,7 @@
 //! 4 KiB and keep it, so that a consumer who reads on costs one read per page.
 
 use crate::disk::Access;
-use crate::fds::{FileSlot, lock};
+use crate::fds::{FileSlot, Folder, lock};
 use std::io::{self, IoSlice};
 use std::sync::Mutex;
 
@@ -62,6 +62,11 @@ impl<const SIZE: usize> IndexFile<SIZE> {
             }
         }
         Ok(index)
+    }
+
+    /// See [`FileSlot::rehome`].
+    pub fn rehome(&mut self, folder: &Folder) {
+        self.slot.rehome(folder);
     }
 
     pub fn len(&self) -> u32 {

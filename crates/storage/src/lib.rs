@@ -38,8 +38,8 @@ pub use disk::{Access, Disk, DiskFile, Entry, Fault, LockGuard};
 pub use epochs::EpochStart;
 pub use fds::FdBudget;
 pub use log::{
-    Append, Appended, Cut, Damage, Deleted, Dirt, Log, OpenMode, Read, ReadError, Recovery, RemoveRequest, Replicated,
-    Shutdown, SyncRequest, TimestampOffset, WriteBack,
+    Append, Appended, CopyStep, Cut, Damage, Deleted, Dirt, Log, OpenMode, Read, ReadError, Recovery, RemoveRequest,
+    Replicated, Shutdown, SyncRequest, TimestampOffset, WriteBack,
 };
 pub use log_dir::{Claim, LogDir, LogDirError};
 pub use meta_properties::MetaProperties;

@@ -2,14 +2,15 @@
 //!
 //! A plain struct with one owner. `append.rs` writes, `read.rs` finds and hands out regions, `lookup.rs` answers
 //! questions about timestamps, epochs and transactions, `roll.rs` begins segments and drops old ones, `truncate.rs` cuts
-//! the end, `compact.rs` says what to compact and takes the result, `sync.rs` brings things to the disk, `write_back.rs` lets them be on their way before, `recovery.rs` opens
-//! what a crash left (`files.rs`, `replay.rs`).
+//! the end, `compact.rs` says what to compact and takes the result, `copy.rs` makes a copy like its log, `sync.rs` brings things
+//! to the disk, `write_back.rs` lets them be on their way before, `recovery.rs` opens what a crash left (`files.rs`, `replay.rs`).
 //!
 //! **Invariants.** After a [`Fault`] every call fails: what is in memory may be ahead of what is in the files, and is
 //! never served. Offsets ascend over batches and segments. Only whole batches are ever served.
 
 mod append;
 mod compact;
+mod copy;
 mod files;
 mod lookup;
 mod read;
@@ -23,6 +24,7 @@ mod write_back;
 pub(crate) use append::is_commit;
 pub use append::{Append, Appended, Replicated};
 pub use compact::Dirt;
+pub use copy::CopyStep;
 pub use lookup::TimestampOffset;
 pub use read::{Read, ReadError};
 pub use recovery::{Cut, Recovery};

@@ -283,9 +283,13 @@ impl LogDir {
     /// Renames a partition's directory, so that its name is free at once; [`LogDir::remove`] it after
     /// `file.delete.delay.ms`. The log must not be used any more.
     pub fn mark_deleted(&self, topic: &str, partition: i32, unique: Uuid) -> Result<PathBuf, Fault> {
-        let from = self.partition_path(topic, partition);
+        self.mark_copy_deleted(&self.partition_path(topic, partition), topic, partition, unique)
+    }
+
+    /// As [`LogDir::mark_deleted`], for a partition's copy in `from`.
+    pub fn mark_copy_deleted(&self, from: &Path, topic: &str, partition: i32, unique: Uuid) -> Result<PathBuf, Fault> {
         let to = self.path.join(partition_dir::deleted_name(topic, partition, unique));
-        self.disk.rename(&from, &to).context("rename", &from)?;
+        self.disk.rename(from, &to).context("rename", from)?;
         Ok(to)
     }
 

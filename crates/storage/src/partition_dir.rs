@@ -22,8 +22,8 @@ pub enum DirName {
     Partition { topic: String, partition: i32 },
     /// `...-delete`: a deleted partition whose files are still to be removed.
     Deleted,
-    /// `...-future`: the copy that is being moved to this log directory.
-    Future,
+    /// `topic-partition.id-future`: the copy that is being moved to this log directory.
+    Future { topic: String, partition: i32 },
     /// `...-stray`: a partition that the cluster did not know when it was found.
     Stray,
     /// Nothing of ours.
@@ -32,23 +32,33 @@ pub enum DirName {
 
 /// Reads the name of a directory in a log directory.
 pub fn parse_name(name: &str) -> DirName {
-    for (suffix, kind) in [("-delete", DirName::Deleted), ("-future", DirName::Future), ("-stray", DirName::Stray)] {
+    for (suffix, kind) in [("-delete", DirName::Deleted), ("-stray", DirName::Stray)] {
         if let Some(rest) = name.strip_suffix(suffix) {
             return if rest.contains('.') { kind } else { DirName::Other };
         }
     }
-    let Some((topic, partition)) = name.rsplit_once('-') else { return DirName::Other };
+    if let Some(rest) = name.strip_suffix("-future") {
+        return match rest.rsplit_once('.').and_then(|(partition, _)| parse_partition(partition)) {
+            Some((topic, partition)) => DirName::Future { topic, partition },
+            None => DirName::Other,
+        };
+    }
+    match parse_partition(name) {
+        Some((topic, partition)) => DirName::Partition { topic, partition },
+        None => DirName::Other,
+    }
+}
+
+fn parse_partition(name: &str) -> Option<(String, i32)> {
+    let (topic, partition) = name.rsplit_once('-')?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if topic.is_empty() || topic.len() > TOPIC_MAX || !topic.bytes().all(legal) || topic == "." || topic == ".." {
-        return DirName::Other;
+        return None;
     }
     if !partition.bytes().all(|digit| digit.is_ascii_digit()) {
-        return DirName::Other;
+        return None;
     }
-    match partition.parse() {
-        Ok(partition) => DirName::Partition { topic: topic.to_owned(), partition },
-        Err(_) => DirName::Other,
-    }
+    Some((topic.to_owned(), partition.parse().ok()?))
 }
 
 /// The directory's name of a partition.
@@ -56,10 +66,20 @@ pub fn name(topic: &str, partition: i32) -> String {
     format!("{topic}-{partition}")
 }
 
+/// The name of a partition's copy while it is moved to another log directory; `None` for one that no file system takes:
+/// such a topic's replicas stay where they are.
+pub fn future_name(topic: &str, partition: i32, unique: Uuid) -> Option<String> {
+    let name = format!("{topic}-{partition}.{}-future", hex(unique));
+    (name.len() <= NAME_MAX).then_some(name)
+}
+
+fn hex(id: Uuid) -> String {
+    id.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The name under which a deleted partition's directory waits to be removed; `unique` keeps two of them apart.
 pub fn deleted_name(topic: &str, partition: i32, unique: Uuid) -> String {
-    let unique: String = unique.0.iter().map(|byte| format!("{byte:02x}")).collect();
-    let suffix = format!("-{partition}.{unique}-delete");
+    let suffix = format!("-{partition}.{}-delete", hex(unique));
     let room = NAME_MAX.saturating_sub(suffix.len());
     // Topic names are ASCII.
     let topic = topic.get(..room).unwrap_or(topic);
@@ -124,7 +144,16 @@ mod tests {
             ("a-b.c_d-12", partition("a-b.c_d", 12)),
             ("__cluster_metadata-0", partition("__cluster_metadata", 0)),
             ("gone-0.9b081f49a3cf46309a15e4aa7e931105-delete", DirName::Deleted),
-            ("army-1.9b081f49a3cf46309a15e4aa7e931105-future", DirName::Future),
+            (
+                "army-1.9b081f49a3cf46309a15e4aa7e931105-future",
+                DirName::Future { topic: "army".to_owned(), partition: 1 },
+            ),
+            (
+                "a.b-1.9b081f49a3cf46309a15e4aa7e931105-future",
+                DirName::Future { topic: "a.b".to_owned(), partition: 1 },
+            ),
+            ("army.9b081f49a3cf46309a15e4aa7e931105-future", DirName::Other),
+            ("army-future", DirName::Other),
             ("army-1.9b081f49a3cf46309a15e4aa7e931105-stray", DirName::Stray),
             ("lost+found", DirName::Other),
             ("army", DirName::Other),
@@ -160,6 +189,14 @@ mod tests {
             assert!(read_metadata(&disk, &dir).is_err(), "{other}");
         }
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_copy_has_kafkas_name_where_a_file_system_takes_it() {
+        let unique = Uuid([0xab; 16]);
+        assert_eq!(future_name("army", 1, unique), Some(format!("army-1.{}-future", "ab".repeat(16))));
+        assert_eq!(future_name(&"x".repeat(213), 1, unique).map(|name| name.len()), Some(255));
+        assert_eq!(future_name(&"x".repeat(214), 1, unique), None);
     }
 
     #[test]

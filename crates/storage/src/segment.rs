@@ -125,6 +125,13 @@ impl Segment {
         })
     }
 
+    /// The folder has another name now.
+    pub fn rehome(&mut self, folder: &Folder) {
+        self.log.rehome(folder);
+        self.offsets.file().rehome(folder);
+        self.times.file().rehome(folder);
+    }
+
     pub fn file(&self) -> Result<Arc<dyn DiskFile>, Fault> {
         self.log.get().context("open", &self.log)
     }

@@ -1,5 +1,6 @@
 //! What `kafka-reassign-partitions` does, whichever version's words it uses.
 
+pub mod directories;
 pub mod placement;
 pub mod throttle;
 
@@ -10,14 +11,13 @@ use client::Error;
 use client::admin::{Admin, TopicDescription, TopicPartition};
 use wire::ErrorCode;
 
+use self::directories::ANY;
 use crate::json::quote;
 use crate::partitions_file::{COMMAND_FAILED, Move, ids};
 use crate::tool::{Exception, Stop};
 
 /// Partitions in one answer of the broker.
 const PAGE: i32 = 2000;
-/// A directory that the broker chooses.
-const ANY: &str = "any";
 
 /// The replicas of partitions, sorted.
 pub type Assignment = BTreeMap<TopicPartition, Vec<i32>>;
@@ -88,13 +88,14 @@ pub async fn check_brokers(admin: &Admin, moves: &[Move]) -> Result<(), Stop> {
     }
 }
 
-/// Directories between which replicas would move are told by name: brokers do not move them there yet.
+/// Directories by their names are not among the words of Kafka 2.1 with ZooKeeper.
 pub fn check_directories(moves: &[Move]) -> Result<(), Stop> {
     match moves.iter().find(|m| m.log_dirs.iter().any(|dir| dir != ANY)) {
         None => Ok(()),
         Some(named) => {
             let message = format!(
-                "Replicas cannot be moved to a directory by its name yet: write \"{ANY}\" for log_dirs of {}-{}",
+                "With --zookeeper, replicas cannot be moved to a directory by its name: use --bootstrap-server, or write \
+                 \"{ANY}\" for log_dirs of {}-{}",
                 named.partition.0, named.partition.1
             );
             Err(Exception::new(COMMAND_FAILED, message).into())

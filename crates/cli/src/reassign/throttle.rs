@@ -63,6 +63,15 @@ impl Plan {
     }
 }
 
+/// Sets how many bytes a second these brokers may move between their log directories.
+pub async fn set_between_directories(admin: &Admin, brokers: &BTreeSet<i32>, rate: i64) -> Result<(), Stop> {
+    for broker in brokers {
+        let rate = (LOG_DIR_RATE.to_owned(), ConfigChange::Set(rate.to_string()));
+        change(admin, ResourceType::Broker, &broker.to_string(), &[rate]).await?;
+    }
+    Ok(())
+}
+
 /// Takes the rates away from these brokers.
 pub async fn clear_brokers(admin: &Admin, brokers: &BTreeSet<i32>) -> Result<(), Stop> {
     let names = [LEADER_RATE, FOLLOWER_RATE, LOG_DIR_RATE];

@@ -1,6 +1,5 @@
-//! An operator's work on one broker, through the tools alone: `day` is the ordinary kind, `full_disk` and `failed_dirs` the
-//! other. The
-//! metrics page is read all along, and every page is checked.
+//! An operator's work on one broker, through the tools alone: `day` is the ordinary kind, `moves` is about directories,
+//! `full_disk` and `failed_dirs` are the other kind. The metrics page is read all along, and every page is checked.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -9,5 +8,6 @@ mod day;
 mod failed_dirs;
 mod full_disk;
 mod metrics;
+mod moves;
 mod signals;
 mod stop_tool;

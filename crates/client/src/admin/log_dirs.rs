@@ -1,7 +1,10 @@
 //! The directories in which a broker keeps its logs.
 
 use wire::ErrorCode;
-use wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use wire::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+use wire::messages::{
+    AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
+};
 
 use super::{Admin, TopicPartition};
 use crate::{Error, Reply, To};
@@ -49,5 +52,34 @@ impl Admin {
             Ok(dirs)
         };
         self.client.send(&To::Node(broker), "describeLogDirs", build, read).await
+    }
+
+    /// Has one broker move its replicas of these partitions to the named directories (KIP-113). The result says of each
+    /// whether that has begun.
+    pub async fn alter_log_dirs(
+        &self,
+        broker: i32,
+        moves: &[(TopicPartition, String)],
+    ) -> Result<Vec<(TopicPartition, Result<(), Error>)>, Error> {
+        let build = |_| {
+            let one = |((topic, index), path): &(TopicPartition, String)| {
+                let partitions = vec![*index].into();
+                let topic = AlterReplicaLogDirTopic { name: topic.clone().into(), partitions };
+                AlterReplicaLogDir { path: path.clone().into(), topics: vec![topic].into() }
+            };
+            Ok(AlterReplicaLogDirsRequest { dirs: moves.iter().map(one).collect::<Vec<_>>().into() })
+        };
+        let read = |reply: &Reply| {
+            let response: AlterReplicaLogDirsResponse<'_> = reply.decode()?;
+            let mut results = Vec::new();
+            for topic in &response.results {
+                results.extend(topic.partitions.iter().map(|p| {
+                    let result = Error::check(ErrorCode::from_code(p.error_code), None);
+                    ((topic.topic_name.to_string(), p.partition_index), result)
+                }));
+            }
+            Ok(results)
+        };
+        self.client.send(&To::Node(broker), "alterReplicaLogDirs", build, read).await
     }
 }

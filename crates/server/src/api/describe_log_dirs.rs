@@ -4,6 +4,7 @@
 
 use super::{Close, Cx, Reply};
 use crate::log_dirs::Dir;
+use crate::moves::Move;
 use crate::partitions::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
@@ -27,12 +28,14 @@ pub async fn handle(cx: &Cx<'_>, request: DescribeLogDirsRequest<'_>, reply: &mu
     let is_wanted = |cell: &Cell| wanted.as_ref().is_none_or(|w| w.contains(&(cell.topic.to_string(), cell.index)));
     let table = cx.node.partitions.table();
     let cells: Vec<&Arc<Cell>> = table.cells().filter(|cell| is_wanted(cell)).collect();
+    let mut copies = cx.node.moves.all();
+    copies.retain(|m| is_wanted(&m.cell));
     let dirs = cx.node.housekeeping.dirs.iter().filter(|dir| dir.has_partitions());
-    let results = dirs.map(|dir| describe(dir, &cells));
+    let results = dirs.map(|dir| describe(dir, &cells, &copies));
     reply.send(&DescribeLogDirsResponse { results: results.collect(), ..Default::default() })
 }
 
-fn describe(dir: &Dir, cells: &[&Arc<Cell>]) -> DescribeLogDirsResult<'static> {
+fn describe<'a>(dir: &Dir, cells: &[&'a Arc<Cell>], copies: &'a [Arc<Move>]) -> DescribeLogDirsResult<'static> {
     let log_dir = dir.path().display().to_string().into();
     if dir.is_offline() {
         return DescribeLogDirsResult {
@@ -41,15 +44,24 @@ fn describe(dir: &Dir, cells: &[&Arc<Cell>]) -> DescribeLogDirsResult<'static> {
             ..Default::default()
         };
     }
-    let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| cell.log_dir == dir.path()) {
+    let mut topics: BTreeMap<&'a str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    for cell in cells.iter().filter(|cell| cell.is_in(dir.path())) {
         let partition = cell.lock();
         topics.entry(&cell.topic).or_default().push(DescribeLogDirsPartition {
             partition_index: cell.index,
             partition_size: partition.log().size_bytes() as i64,
-            // How far this copy is behind: the replica itself is not behind anything.
+            // Only a copy is behind.
             offset_lag: 0,
             is_future_key: false,
+        });
+    }
+    for m in copies.iter().filter(|m| m.dir.path() == dir.path()) {
+        let seen = m.seen();
+        topics.entry(&m.cell.topic).or_default().push(DescribeLogDirsPartition {
+            partition_index: m.cell.index,
+            partition_size: seen.bytes as i64,
+            offset_lag: (m.cell.lock().log().log_end_offset() - seen.end).max(0),
+            is_future_key: true,
         });
     }
     let (total_bytes, usable_bytes) = match dir.log_dir.space() {

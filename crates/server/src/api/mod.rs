@@ -8,6 +8,7 @@ pub mod allocate_producer_ids;
 pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 pub mod assign_replicas_to_dirs;
 pub mod begin_quorum_epoch;
@@ -218,6 +219,7 @@ apis! {
     DeleteRecords => delete_records,
     DescribeProducers => describe_producers,
     DescribeLogDirs => describe_log_dirs,
+    AlterReplicaLogDirs => alter_replica_log_dirs,
     InitProducerId => init_producer_id,
     CreateTopics => create_topics,
     DeleteTopics => delete_topics,

@@ -5,24 +5,26 @@
 
 mod settings;
 
-pub use settings::CleanerSettings;
+pub use settings::{CleanerSettings, Throttle};
 
 use crate::chance;
 use crate::node::Node;
 use crate::partitions::Cell;
-use settings::Throttle;
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use storage::{Checkpoint, Cleaned, CleaningError, CleaningPlan, Dirt, Fault, Offsets};
 use tracing::{debug, error, info, warn};
 use wire::Uuid;
 
 /// Bytes after which a cleaning looks up: whether it is to stop, and whether it was too fast.
 const STEP_BYTES: u64 = 256 << 10;
+/// How often somebody who waits for the end of a cleaning looks.
+const PAUSE_CHECK: Duration = Duration::from_millis(5);
 
 /// What the cleaner has done, for metrics.
 #[derive(Debug, Default)]
@@ -64,6 +66,8 @@ struct State {
     checkpoints: HashMap<Id, i64>,
     in_progress: HashSet<Id>,
     uncleanable: HashSet<Id>,
+    /// To be left alone.
+    paused: HashSet<Id>,
 }
 
 /// A log that is to be cleaned now.
@@ -155,7 +159,8 @@ impl Cleaner {
             let id = (cell.topic_id, cell.index);
             let checkpoint = {
                 let state = lock(&self.state);
-                if state.in_progress.contains(&id) || state.uncleanable.contains(&id) {
+                let left_alone = [&state.in_progress, &state.uncleanable, &state.paused];
+                if left_alone.iter().any(|ids| ids.contains(&id)) {
                     continue;
                 }
                 state.checkpoints.get(&id).copied()
@@ -186,8 +191,11 @@ impl Cleaner {
         self.stats.max_dirty_percent.store((max_ratio * 100.0) as u64, Ordering::Relaxed);
         self.stats.max_compaction_delay_ms.store(max_delay_ms, Ordering::Relaxed);
         let (cell, dirt, _) = dirtiest?;
-        if !lock(&self.state).in_progress.insert((cell.topic_id, cell.index)) {
-            return None; // another thread was faster
+        {
+            let (mut state, id) = (lock(&self.state), (cell.topic_id, cell.index));
+            if state.paused.contains(&id) || !state.in_progress.insert(id) {
+                return None; // somebody was faster
+            }
         }
         let plan = cell.lock().log().plan_cleaning(&dirt);
         match plan {
@@ -212,7 +220,7 @@ impl Cleaner {
                 return true;
             }
             let step = std::mem::take(&mut unpaced);
-            self.pass(step) && cell.lock().log().fault().is_none()
+            self.pass(step) && cell.lock().log().fault().is_none() && !self.is_paused(&cell)
         };
         let mut replace =
             |replacement: &storage::Replacement| Ok(cell.lock().log_mut().replace(replacement, node.clock.now_ms())?);
@@ -227,7 +235,7 @@ impl Cleaner {
         let is_clean = match cleaned {
             Ok(cleaned) => {
                 self.note_cleaned(&cell, cleaned.end_offset);
-                self.write_checkpoint(node, &cell);
+                self.write_checkpoint(node, &cell.log_dir());
                 self.tell(node, &cell, &dirt, &cleaned, begun);
                 true
             }
@@ -315,11 +323,37 @@ impl Cleaner {
             });
             for ((topic, index), offset) in offsets {
                 let cell = table.by_name(&topic).and_then(|topic| topic.cell(index));
-                if let Some(cell) = cell.filter(|cell| cell.log_dir == dir.path()) {
+                if let Some(cell) = cell.filter(|cell| cell.is_in(dir.path())) {
                     state.checkpoints.insert((cell.topic_id, index), offset);
                 }
             }
         }
+    }
+
+    /// Leaves this log alone until [`Cleaner::resume`], and returns once nobody is at it.
+    pub fn pause(&self, cell: &Cell) {
+        let id = (cell.topic_id, cell.index);
+        let mut state = lock(&self.state);
+        state.paused.insert(id);
+        while state.in_progress.contains(&id) && !self.stop.load(Ordering::Relaxed) {
+            let waited = self.wake.wait_timeout(state, PAUSE_CHECK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    pub fn resume(&self, cell: &Cell) {
+        lock(&self.state).paused.remove(&(cell.topic_id, cell.index));
+    }
+
+    fn is_paused(&self, cell: &Cell) -> bool {
+        lock(&self.state).paused.contains(&(cell.topic_id, cell.index))
+    }
+
+    /// The log of `cell` is in another directory than `from` now.
+    pub fn log_was_moved(&self, node: &Arc<Node>, cell: &Cell, from: &Path) {
+        self.load(node);
+        self.write_checkpoint(node, &cell.log_dir());
+        self.write_checkpoint(node, from);
     }
 
     /// Forgets a partition that is being deleted: another one of the same name begins at 0.
@@ -332,7 +366,7 @@ impl Cleaner {
         let known = state.checkpoints.remove(&id).is_some();
         drop(state);
         if known {
-            self.write_checkpoint(node, cell);
+            self.write_checkpoint(node, &cell.log_dir());
         }
     }
 
@@ -345,16 +379,16 @@ impl Cleaner {
         };
         *checkpoint = to;
         drop(state);
-        self.write_checkpoint(node, cell);
+        self.write_checkpoint(node, &cell.log_dir());
     }
 
-    /// Writes the checkpoints of the directory that holds `cell`.
-    fn write_checkpoint(&self, node: &Arc<Node>, cell: &Cell) {
-        let Some(dir) = node.housekeeping.dirs.by_path(&cell.log_dir).filter(|dir| !dir.is_offline()) else { return };
+    /// Writes the checkpoints of the log directory at `path`.
+    fn write_checkpoint(&self, node: &Arc<Node>, path: &Path) {
+        let Some(dir) = node.housekeeping.dirs.by_path(path).filter(|dir| !dir.is_offline()) else { return };
         let table = node.partitions.table();
         // Held while writing, so that an older state never replaces a newer one.
         let state = lock(&self.state);
-        let here = table.cells().filter(|other| other.log_dir == cell.log_dir);
+        let here = table.cells().filter(|cell| cell.is_in(path));
         let offsets: Offsets = here
             .filter_map(|cell| {
                 let offset = state.checkpoints.get(&(cell.topic_id, cell.index))?;

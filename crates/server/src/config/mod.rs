@@ -92,6 +92,8 @@ pub struct BrokerConfig {
     pub log_dirs: Vec<PathBuf>,
     /// One of `log_dirs`, or a directory of its own.
     pub metadata_log_dir: PathBuf,
+    /// Threads that move replicas between log directories; as many as there are directories where nothing is said.
+    pub alter_log_dirs_threads: usize,
     /// A broker that cannot tell the controller of a failed log directory for this long stops.
     pub log_dir_failure_timeout: Duration,
     pub log_retention_check_interval: Duration,
@@ -295,6 +297,10 @@ fn read(r: &mut Reader<'_>, path: Option<PathBuf>) -> Option<BrokerConfig> {
         inter_broker_listener: listeners.inter_broker,
         quorum: quorum::settings(r),
 
+        alter_log_dirs_threads: match r.size("num.replica.alter.log.dirs.threads") {
+            0 => log_dirs.len(),
+            threads => threads,
+        },
         metadata_log_dir: r.text("metadata.log.dir").map_or_else(|| log_dirs[0].clone(), PathBuf::from),
         log_dirs,
         log_dir_failure_timeout: r.ms("log.dir.failure.timeout.ms"),

@@ -114,7 +114,7 @@ pub(super) fn write(page: &mut Page, node: &Node) -> Summary {
                 counts.reassigning += usize::from(told.is_some_and(|p| p.is_reassigning()));
                 summary.ranges.insert((topic.id, cell.index), Range { start: seen.start, end: high_watermark });
             }
-            if let Some(dir) = dirs.iter().position(|dir| dir.as_os_str() == cell.log_dir.as_os_str()) {
+            if let Some(dir) = dirs.iter().position(|dir| cell.is_in(dir)) {
                 summary.dirs[dir].0 += 1;
                 summary.dirs[dir].1 += seen.bytes;
             }

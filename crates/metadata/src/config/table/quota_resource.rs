@@ -9,7 +9,7 @@ pub(super) const KEYS: &[Key] = &[
     long("leader.replication.throttled.rate").default("9223372036854775807").at_least(0).cluster_wide()
         .later("quotas", "Bytes a second that leaders may send to throttled replicas."),
     long("replica.alter.log.dirs.io.max.bytes.per.second").default("9223372036854775807").at_least(0).cluster_wide()
-        .later("quotas", "Bytes a second for moves between directories."),
+        .works("Bytes a second for moves between directories."),
     int("connection_creation_rate").default("2147483647").at_least(0)
         .later("quotas", "New connections a second from this address."),
     long("consumer_byte_rate").default("9223372036854775807")

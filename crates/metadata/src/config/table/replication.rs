@@ -26,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
     int("num.replica.fetchers").default("1").at_least(1).high().cluster_wide()
         .works("Connections to each leader that followers fetch over; a change counts for those that get a new leader."),
     int("num.replica.alter.log.dirs.threads").high()
-        .later("the cluster", "Threads that move replicas between directories."),
+        .works("Threads that move replicas between directories; as many as there are directories where it is not set."),
     boolean("auto.leader.rebalance.enable").default("true").high()
         .works("Gives leadership back to the preferred replica by itself."),
     long("leader.imbalance.check.interval.seconds").default("300").at_least(1).high()
