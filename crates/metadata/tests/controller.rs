@@ -568,6 +568,7 @@ fn registrations_that_kafka_refuses_are_refused_with_its_texts() {
             InconsistentClusterId,
             format!("Expected cluster ID {}, but got cluster ID other", common::CLUSTER),
         ),
+        (BrokerRegistration { broker_id: -1, ..good() }, InvalidRegistration, "Broker ID -1 is negative".to_owned()),
         (
             BrokerRegistration { log_dirs: vec![], ..good() },
             InvalidRegistration,
@@ -764,9 +765,12 @@ fn when_a_broker_dies_another_in_sync_leads_and_the_dead_one_leaves_the_isr() {
     let Reply::AlterPartitions(Ok(results)) = cluster.ask(alter(proposal, isr[0])) else { panic!() };
     assert_eq!(*results[0].result.as_ref().unwrap().isr, [2, 3, 1]);
     let elect = |partitions| Command::ElectLeaders { election: ElectionType::Preferred, partitions };
-    let reply = cluster.ask(elect(None));
+    let twice = vec![("t".to_owned(), vec![0, 0]), ("t".to_owned(), vec![0])];
+    let epoch = cluster.partition("t", 0).leader_epoch;
+    let reply = cluster.ask(elect(Some(twice)));
     assert_eq!(reply, Reply::ElectLeaders(vec![("t".to_owned(), 0, Ok(()))]));
-    assert_eq!(cluster.partition("t", 0).leader, 1);
+    assert_eq!((cluster.partition("t", 0).leader, cluster.partition("t", 0).leader_epoch), (1, epoch + 1));
+    assert_eq!(cluster.ask(elect(None)), Reply::ElectLeaders(Vec::new()));
     let reply = cluster.ask(elect(Some(vec![("t".to_owned(), vec![0, 7])])));
     let not_needed = Refusal::with_default_text(ErrorCode::ElectionNotNeeded);
     let unknown = Refusal::new(ErrorCode::UnknownTopicOrPartition, "No such partition as t-7");

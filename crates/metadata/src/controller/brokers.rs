@@ -84,6 +84,10 @@ fn check_registration(
                     should self-resolve once the heartbeat manager expires the broker's session.";
         return refuse(ErrorCode::DuplicateBrokerRegistration, text.to_owned());
     }
+    if request.broker_id < 0 {
+        let text = format!("Broker ID {} is negative", request.broker_id);
+        return refuse(ErrorCode::InvalidRegistration, text);
+    }
     if request.is_migrating_zk_broker {
         let text = "Controller does not support registering ZK brokers.";
         return refuse(ErrorCode::BrokerIdNotRegistered, text.to_owned());

@@ -8,6 +8,7 @@ use super::partition_change::{Election, PartitionChange};
 use super::{Context, Decision, Refusal};
 use crate::image::{Image, LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition};
 use crate::planted::{self, Bug};
+use std::collections::BTreeSet;
 
 /// A leader proposes the ISR of one of its partitions.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,8 +131,10 @@ pub fn elect_leaders(
     let mut results = Vec::new();
     match partitions {
         Some(topics) => {
+            let mut named = BTreeSet::new();
             for (name, ids) in topics {
-                for id in ids {
+                // Twice over would raise the epoch twice, from the same state.
+                for id in ids.iter().filter(|id| named.insert((name, **id))) {
                     let result = elect(image, context, name, *id, election, &mut records);
                     results.push((name.clone(), *id, result));
                 }

@@ -205,11 +205,11 @@ pub fn read_bootstrap(disk: &dyn Disk, log_dir: &Path) -> io::Result<Option<Vec<
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    let invalid = |reason: String| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{} cannot be used: {reason}", path.display()))
+    };
     let mut image = Image::default();
     for batch in batches(&bytes) {
-        let invalid = |reason: String| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} cannot be used: {reason}", path.display()))
-        };
         let batch = batch.map_err(|error| invalid(error.to_string()))?;
         visit(&batch, &mut |offset, content| {
             if let Content::Data(record) = content {
@@ -218,6 +218,9 @@ pub fn read_bootstrap(disk: &dyn Disk, log_dir: &Path) -> io::Result<Option<Vec<
             Ok(())
         })
         .map_err(invalid)?;
+    }
+    if image.is_in_transaction() {
+        return Err(invalid("a transaction begins in it that does not end".to_owned()));
     }
     Ok(Some(image.to_records().collect()))
 }
@@ -293,6 +296,17 @@ mod tests {
         ] {
             assert_eq!(parse_name(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_bootstrap_file_that_ends_inside_of_a_transaction_is_refused() {
+        let (disk, dir) = (storage::testing::MemDisk::new(), Path::new("/data"));
+        disk.create_dir(dir).unwrap();
+        let begin = wire::messages::BeginTransactionRecord::default();
+        write_bootstrap(&disk, dir, &[MetadataRecord::BeginTransaction(begin)], 0).unwrap();
+        let error = read_bootstrap(&disk, dir).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("a transaction begins in it that does not end"), "{error}");
     }
 
     #[test]
