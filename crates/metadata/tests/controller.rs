@@ -909,3 +909,32 @@ fn the_first_records_of_a_cluster_are_those_of_kafka() {
     assert_eq!(image.configs.value(&ConfigResource::default_broker(), "min.insync.replicas"), Some("2"));
     assert!(!image.is_in_transaction() && image.features.is_elr_enabled());
 }
+
+#[test]
+fn a_replica_in_sync_whose_broker_lost_its_disk_leads_once_its_new_directory_is_told() {
+    let mut cluster = Decider::new(&[]).with_brokers(2);
+    cluster.create_one(NewTopic { assignments: vec![(0, vec![1, 2])], ..topic("t", -1, -1) }).unwrap();
+    let key = TopicIdPartition { topic_id: cluster.image().topics.by_name("t").unwrap().id, partition: 0 };
+    let epoch_of = |cluster: &Decider, id| cluster.image().cluster.broker(id).unwrap().epoch;
+    let broker_epoch = epoch_of(&cluster, 2);
+    cluster.ask(Command::BrokerGone { broker_id: 2, broker_epoch });
+    let new = BrokerRegistration { log_dirs: vec![directory(22)], ..registration(2, 22) };
+    let epoch = cluster.register(new).unwrap();
+    cluster.beat(heartbeat(2, epoch)).unwrap();
+    let before = cluster.partition("t", 0);
+    let first = epoch_of(&cluster, 1);
+    let proposal = AlterPartition {
+        key,
+        leader_epoch: before.leader_epoch,
+        partition_epoch: before.partition_epoch,
+        new_isr: vec![(1, first), (2, epoch)],
+        leader_recovery_state: LeaderRecoveryState::Recovered,
+    };
+    cluster.ask(Command::AlterPartitions { broker_id: 1, broker_epoch: first, partitions: vec![proposal] });
+    cluster.ask(Command::BrokerGone { broker_id: 1, broker_epoch: first });
+    assert_eq!(cluster.partition("t", 0).leader, NO_LEADER, "where it is has not been told");
+    let assignments = vec![(directory(22), vec![key])];
+    cluster.ask(Command::AssignReplicasToDirs { broker_id: 2, broker_epoch: epoch, assignments });
+    let after = cluster.partition("t", 0);
+    assert_eq!((after.leader, &*after.isr, &*after.directories), (2, &[2][..], &[directory(1), directory(22)][..]));
+}

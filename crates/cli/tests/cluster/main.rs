@@ -10,6 +10,7 @@ mod nodes;
 mod offsets;
 mod racks;
 mod settings;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -46,3 +46,24 @@ fn each_brokers_settings_are_changed_by_way_of_the_controller() {
         });
     }
 }
+
+#[test]
+fn what_may_be_elected_uncleanly_is_once_the_topic_allows_it() {
+    let mut cluster = Cluster::start_with(|_| "unclean.leader.election.interval.ms=200\n".to_owned());
+    let create = ["--create", "--topic", "unclean", "--replica-assignment", "1:2", "--config", "min.insync.replicas=1"];
+    wait("the topic is made", || cluster.tool("kafka-topics", &create).status.success().then_some(()));
+    let leader_and_isr = |cluster: &Cluster| cluster.partitions("unclean").pop().map(|(leader, isr, _)| (leader, isr));
+    let is_so = |cluster: &Cluster, leader: &str, isr: &[&str]| {
+        let (now, members) = leader_and_isr(cluster)?;
+        (now == leader && members == isr).then_some(())
+    };
+    wait("both are in sync", || is_so(&cluster, "1", &["1", "2"]));
+    cluster.nodes[1].kill();
+    wait("the second is missed", || is_so(&cluster, "1", &["1"]));
+    cluster.nodes[0].kill();
+    cluster.nodes[1].start();
+    wait("nobody leads", || is_so(&cluster, "none", &[""]));
+    let allow = ["--alter", "--entity-type", "topics", "--entity-name", "unclean", "--add-config"];
+    said(cluster.tool("kafka-configs", &[&allow[..], &["unclean.leader.election.enable=true"]].concat()));
+    wait("the second leads", || is_so(&cluster, "2", &["2"]));
+}

@@ -155,7 +155,9 @@ impl<'a> PartitionChange<'a> {
     fn is_acceptable(&self, replica: i32) -> bool {
         let directory_is_online = || {
             self.image.cluster.broker(replica).is_some_and(|broker| {
-                self.partition.directory_of(replica).is_none_or(|directory| broker.has_online_dir(directory))
+                let told = self.directory.filter(|(id, _)| *id == replica).map(|(_, directory)| directory);
+                let directory = told.or_else(|| self.partition.directory_of(replica));
+                directory.is_none_or(|directory| broker.has_online_dir(directory))
             })
         };
         (self.acceptable_leader)(replica) && directory_is_online()

@@ -183,6 +183,7 @@ pub fn run(thread: MetadataThread) -> MetadataNode {
         tick_due: i64::MIN,
         balance_due: i64::MAX,
         leaderless_due: i64::MIN,
+        told_of_strangers: false,
         stop_by: None,
         inner: thread,
     };
@@ -217,6 +218,7 @@ struct Running {
     balance_due: i64,
     /// When partitions without a leader are looked at next.
     leaderless_due: i64,
+    told_of_strangers: bool,
     /// The thread was told to stop, and does at this time at the latest.
     stop_by: Option<i64>,
     inner: MetadataThread,
@@ -354,6 +356,7 @@ impl Running {
     }
 
     fn answered(&mut self, answer: Answer, present: &mut Present<'_>) -> Result<(), Fault> {
+        self.look_for_strangers(&answer);
         let is_current = |fetching: &Option<Fetching>, generation: u64| {
             fetching.as_ref().is_some_and(|fetching| fetching.generation == generation)
         };
@@ -399,6 +402,26 @@ impl Running {
                     None => Ok(()),
                 }
             }
+        }
+    }
+
+    /// Says it once: whoever gave a node a wrong directory or a wrong address has to know.
+    fn look_for_strangers(&mut self, answer: &Answer) {
+        let error = match answer {
+            Answer::Voted { reply, .. } => reply.known.error,
+            Answer::Heard(known) => known.error,
+            Answer::Fetched { fetched, .. } => fetched.known.error,
+            Answer::Snapshot { .. } | Answer::FetchFailed { .. } => return,
+        };
+        let is_strange = error == wire::ErrorCode::InconsistentClusterId;
+        if is_strange && !std::mem::replace(&mut self.told_of_strangers, true) {
+            let node = &self.inner.node;
+            error!(
+                "A node of the quorum is of another cluster than this one, which is of {} by the meta.properties of {}: one of them \
+                 has a wrong directory in log.dirs, or a wrong address in controller.quorum.voters (or .bootstrap.servers)",
+                node.cluster_id,
+                node.config.metadata_log_dir.display()
+            );
         }
     }
 

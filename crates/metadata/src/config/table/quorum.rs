@@ -5,6 +5,9 @@ use crate::config::key::{Key, Valid, boolean, int, list, long, string};
 const SNAPSHOTS: &str = "the last three snapshots are kept, and the records since the oldest of them";
 const LINGER: &str = "records are written at once, those that arrive meanwhile together";
 const RETRIES: &str = "requests within the quorum are sent again after 30 ms";
+const FETCH_BYTES: &str = "the metadata log and its snapshots are fetched 8 MiB at a time";
+const NO_REQUESTS: &str = "the controller of a quorum sends brokers no requests";
+const HANDS_OVER: &str = "a broker that is told to stop always hands over what it leads";
 const FOR_TESTS: &str = "meant for Kafka's own tests";
 const CONTROLLER_TIMES: &str = "the controller's times are metrics";
 
@@ -15,7 +18,7 @@ pub(super) const KEYS: &[Key] = &[
     list("controller.quorum.bootstrap.servers").default("").valid(Valid::Endpoints).high()
         .works("Addresses where the quorum can be found, as host:port."),
     boolean("controller.quorum.auto.join.enable").default("false").low()
-        .later("the cluster", "A controller that starts asks to become a voter by itself."),
+        .later("a quorum that changes", "A controller that starts asks to become a voter by itself."),
     int("controller.quorum.election.timeout.ms").default("1000").at_least(0).high()
         .works("How long a candidate waits for votes before it tries again."),
     int("controller.quorum.election.backoff.max.ms").default("1000").at_least(0).high()
@@ -23,9 +26,9 @@ pub(super) const KEYS: &[Key] = &[
     int("controller.quorum.fetch.timeout.ms").default("2000").at_least(0).high()
         .works("How long a voter waits for its leader before it stands for election."),
     int("controller.quorum.fetch.max.bytes").default("1048576").at_least(1).low()
-        .later("the cluster", "Bytes of the metadata log in one fetch."),
+        .ignored(FETCH_BYTES, "Bytes of the metadata log in one fetch."),
     int("controller.quorum.fetch.snapshot.max.bytes").default("1048576").at_least(1).low()
-        .later("the cluster", "Bytes of a metadata snapshot in one fetch."),
+        .ignored(FETCH_BYTES, "Bytes of a metadata snapshot in one fetch."),
     int("controller.quorum.append.linger.ms").default("25").at_least(0)
         .ignored(LINGER, "How long the leader gathers records before it writes them."),
     int("controller.quorum.request.timeout.ms").default("2000").at_least(0)
@@ -33,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
     int("controller.quorum.retry.backoff.ms").default("20").at_least(0).low()
         .ignored(RETRIES, "Pause before a request within the quorum is sent again."),
     int("controller.socket.timeout.ms").default("30000")
-        .later("the cluster", "How long a request of the controller to a broker may wait."),
+        .ignored(NO_REQUESTS, "How long a request of the controller to a broker may wait."),
     int("controller.quota.window.num").default("11").at_least(1).low()
         .later("quotas", "Samples kept for the quota on changes of topics."),
     int("controller.quota.window.size.seconds").default("1").at_least(1).low()
@@ -43,7 +46,7 @@ pub(super) const KEYS: &[Key] = &[
     long("controller.performance.always.log.threshold.ms").default("2000").at_least(0).internal()
         .ignored(CONTROLLER_TIMES, "A controller event that takes longer is logged."),
     boolean("controlled.shutdown.enable").default("true")
-        .later("the cluster", "Hands over leaderships before the broker stops."),
+        .ignored(HANDS_OVER, "Hands over leaderships before the broker stops."),
     int("broker.heartbeat.interval.ms").default("2000")
         .works("How often a broker tells the controller that it is there."),
     int("broker.session.timeout.ms").default("9000").works("A broker that was silent for this long is fenced."),

@@ -1,5 +1,6 @@
 //! Replication between brokers.
 
+use super::server::SOCKET_BUFFERS;
 use crate::config::key::{Key, boolean, int, long, string};
 
 #[rustfmt::skip]
@@ -9,7 +10,7 @@ pub(super) const KEYS: &[Key] = &[
     int("replica.socket.timeout.ms").default("30000").high()
         .works("How long a follower waits for its leader's answer."),
     int("replica.socket.receive.buffer.bytes").default("65536").high()
-        .later("the cluster", "Receive buffer of a follower's socket in bytes."),
+        .ignored(SOCKET_BUFFERS, "Receive buffer of a follower's socket in bytes."),
     int("replica.fetch.max.bytes").default("1048576").at_least(0)
         .works("Bytes that a follower asks for in each partition."),
     int("replica.fetch.response.max.bytes").default("10485760").at_least(0)

@@ -3,7 +3,9 @@
 use crate::config::key::{Key, boolean, int, list, long, string};
 
 const THREADS: &str = "connections share one pool of threads, sized by the machine's cores";
-const SOCKET_BUFFERS: &str = "the operating system sizes a socket's buffers as they are used";
+pub(super) const SOCKET_BUFFERS: &str = "the operating system sizes a socket's buffers as they are used";
+const OWN_TIMES: &str =
+    "requests between nodes have controller.quorum.request.timeout.ms and replica.socket.timeout.ms";
 const PARKED: &str = "waiting requests are parked in their partition and leave it at once";
 
 #[rustfmt::skip]
@@ -37,9 +39,9 @@ pub(super) const KEYS: &[Key] = &[
     int("socket.request.max.bytes").default("104857600").at_least(1).high()
         .works("Largest request in bytes; who sends a larger one is disconnected."),
     long("socket.connection.setup.timeout.ms").default("10000")
-        .later("the cluster", "How long a connection to another node may take to open, at the first try."),
+        .ignored(OWN_TIMES, "How long a connection to another node may take to open, at the first try."),
     long("socket.connection.setup.timeout.max.ms").default("30000")
-        .later("the cluster", "Upper bound of the time for opening a connection, which grows with each failure."),
+        .ignored(OWN_TIMES, "Upper bound of the time for opening a connection, which grows with each failure."),
     long("connections.max.idle.ms").default("600000").works("A connection without traffic for this long is closed."),
     long("connections.max.reauth.ms").default("0")
         .refused("authentication is not there yet", "Time after which an authenticated client must prove itself again; 0 never asks."),
@@ -68,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     int("max.incremental.fetch.session.cache.slots").default("1000").at_least(0)
         .works("Fetch sessions kept for consumers and followers."),
     int("request.timeout.ms").default("30000").high()
-        .later("the cluster", "How long a request to another node may wait for its answer."),
+        .ignored(OWN_TIMES, "How long a request to another node may wait for its answer."),
     int("fetch.max.bytes").default("57671680").at_least(1024)
         .works("Most bytes of records in one answer to Fetch, however much the client asks for."),
     int("fetch.purgatory.purge.interval.requests").default("1000")
