@@ -230,11 +230,10 @@ impl Cleaner {
             CleaningError::Damaged(_) if !cell.lock().log().is_current(&plan) => CleaningError::Stopped,
             error => error,
         });
-        drop(plan);
         let id = (cell.topic_id, cell.index);
         let is_clean = match cleaned {
             Ok(cleaned) => {
-                self.note_cleaned(&cell, cleaned.end_offset);
+                self.note_cleaned(&cell, &plan, cleaned.end_offset);
                 self.write_checkpoint(node, &cell.log_dir());
                 self.tell(node, &cell, &dirt, &cleaned, begun);
                 true
@@ -248,12 +247,13 @@ impl Cleaner {
         is_clean
     }
 
-    /// Remembers up to where a log is clean. It may have been cut meanwhile.
-    fn note_cleaned(&self, cell: &Cell, end_offset: i64) {
+    /// Remembers up to where a log is clean, unless it was cut meanwhile: what has grown since then may be anything.
+    fn note_cleaned(&self, cell: &Cell, plan: &CleaningPlan, end_offset: i64) {
         // Locked in this order: a cut that comes after it finds the checkpoint.
         let mut state = lock(&self.state);
-        let end_offset = end_offset.min(cell.lock().log().log_end_offset());
-        state.checkpoints.insert((cell.topic_id, cell.index), end_offset);
+        if cell.lock().log().is_current(plan) {
+            state.checkpoints.insert((cell.topic_id, cell.index), end_offset);
+        }
     }
 
     /// Waits until so many bytes more may be moved. False when the cleaner is to stop.
