@@ -69,7 +69,7 @@ impl Node {
         self.folder.path()
     }
 
-    fn file(&self) -> String {
+    pub fn file(&self) -> String {
         self.folder().join("server.properties").display().to_string()
     }
 
