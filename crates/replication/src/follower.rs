@@ -120,6 +120,16 @@ impl Partition {
         let foreign = of_this_epoch < records.len()
             && matches!(batches(&records[of_this_epoch..]).next(), Some(Ok(batch)) if is_of_later(batch.leader_epoch()));
         let records = if foreign { &records[..of_this_epoch] } else { records };
+        let log = self.log();
+        let (start, end) = (log.log_start_offset(), log.log_end_offset());
+        if start == end
+            && let Some(Ok(first)) = batches(records).next()
+            && first.base_offset() < end
+            && end < first.next_offset()
+        {
+            // The leader's log begins inside of a batch (DeleteRecords), and this one with all of it.
+            self.log_mut().truncate_fully_and_start_at(first.base_offset())?;
+        }
         let before = self.log().size_bytes();
         let taken = self.log_mut().append_as_follower(records, now_ms)?;
         let bytes = self.log().size_bytes().saturating_sub(before) as usize;

@@ -192,6 +192,29 @@ fn a_follower_begins_anew_where_the_leaders_log_begins() {
     assert_eq!(late.end(), 10);
 }
 
+/// DeleteRecords may leave a batch of which only the end is wanted. It comes whole.
+#[test]
+fn a_follower_begins_inside_of_a_batch_where_the_leaders_log_does() {
+    let mut r = three();
+    lead(&mut r, 1, 1);
+    for records in [5, 5, 2] {
+        r[0].append(records, false, 0).unwrap();
+        catch_up(&mut r, 0, 1);
+        catch_up(&mut r, 0, 2);
+    }
+    r[0].partition.log_mut().delete_records(7, 0).unwrap();
+    let all = brokers(ALL);
+    let mut late = Replica::new(3, settings(Durability::PageCache, 1), &all);
+    late.assign(&assignment(1, 1, 1, ALL, ALL), 0);
+    let asked = late.partition.position().unwrap();
+    late.partition.out_of_range(&asked, 7, 12).unwrap();
+    let followed = fetch(&mut r[0], &mut late, 0);
+    assert!(matches!(followed, Followed::Advanced { .. }), "{followed:?}");
+    fetch(&mut r[0], &mut late, 0);
+    assert_eq!((late.end(), late.high_watermark(), late.partition.log().log_start_offset()), (12, 12, 7));
+    assert_eq!(late.partition.log().active_segment(), 5);
+}
+
 /// One that was away for longer than the others kept records is elected all the same. What they have begins beyond its
 /// end, and what it writes from there on must not be missing from their logs.
 #[test]
