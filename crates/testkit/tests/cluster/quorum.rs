@@ -29,7 +29,7 @@ pub enum Message {
     EndEpoch(EndEpoch),
     Voted(VoteRequest, VoteReply),
     Knows(Known),
-    Fetch(FetchRequest),
+    Fetch(FetchFrom, FetchRequest),
     Fetched(FetchFrom, FetchRequest, Fetched),
     FetchSnapshot(FetchFrom, SnapshotRequest),
     Snapshot(FetchFrom, SnapshotRequest, SnapshotPiece),
@@ -38,6 +38,7 @@ pub enum Message {
 /// A fetch of metadata that waits for something new.
 pub struct Parked {
     from: To,
+    whom: FetchFrom,
     request: FetchRequest,
     until_ms: i64,
 }
@@ -143,13 +144,14 @@ impl World {
                         process.parked.push(parked);
                     }
                 }
-                Some(Some(fetched)) => self.answer_fetch(to, parked.from, parked.request, fetched),
+                Some(Some(fetched)) => self.answer_fetch(to, parked.from, (parked.whom, parked.request), fetched),
             }
         }
     }
 
-    fn answer_fetch(&mut self, to: To, from: To, request: FetchRequest, fetched: Fetched) {
-        let message = Message::Fetched(FetchFrom::Leader(to.id), request, fetched);
+    /// `whom` the sender took the receiver for comes back to it, as a server keeps it with the request.
+    fn answer_fetch(&mut self, to: To, from: To, (whom, request): (FetchFrom, FetchRequest), fetched: Fetched) {
+        let message = Message::Fetched(whom, request, fetched);
         self.send_to_process(to, from, Body::Quorum(message));
     }
 
@@ -211,7 +213,7 @@ impl World {
             return;
         }
         let message = match next {
-            NextFetch::Records(request) => Message::Fetch(request),
+            NextFetch::Records(request) => Message::Fetch(from, request),
             NextFetch::Snapshot(request) => Message::FetchSnapshot(from, request),
         };
         self.send(to, whom, Body::Quorum(message));
@@ -239,10 +241,10 @@ impl World {
                 self.with_metadata(to, |m, present| m.vote_answered(from.id, &request, &reply, present));
             }
             Message::Knows(known) => drop(self.with_metadata(to, |m, present| m.heard(&known, present))),
-            Message::Fetch(request) => match self.with_metadata(to, |m, present| m.fetch(&request, present)) {
-                Some(Some(fetched)) => self.answer_fetch(to, from, request, fetched),
+            Message::Fetch(whom, request) => match self.with_metadata(to, |m, present| m.fetch(&request, present)) {
+                Some(Some(fetched)) => self.answer_fetch(to, from, (whom, request), fetched),
                 Some(None) => {
-                    let parked = Parked { from, request, until_ms: now_ms + HOLD_MS };
+                    let parked = Parked { from, whom, request, until_ms: now_ms + HOLD_MS };
                     self.process(to).unwrap().parked.push(parked);
                 }
                 None => {}
