@@ -127,7 +127,8 @@ impl Partition {
             && first.base_offset() < end
             && end < first.next_offset()
         {
-            // The leader's log begins inside of a batch (DeleteRecords), and this one with all of it.
+            // The leader's log begins inside of a batch (DeleteRecords), and this one with all of it. Until the next
+            // checkpoint, a start after a power cut may take a torn one for lost rather than for a torn end.
             self.log_mut().truncate_fully_and_start_at(first.base_offset())?;
         }
         let before = self.log().size_bytes();
