@@ -544,7 +544,7 @@ fn a_broker_registers_under_the_offset_of_its_record_and_keeps_it_for_its_life()
                 self-resolve once the heartbeat manager expires the broker's session.";
     let another = cluster.register(registration(1, 2));
     assert_eq!(refusal(another), (ErrorCode::DuplicateBrokerRegistration, text.to_owned()));
-    cluster.now_ms += 9_000;
+    cluster.wait(9_000);
     let next = cluster.controller.next_offset();
     assert_eq!(cluster.register(registration(1, 2)), Ok(next));
     let MetadataRecord::RegisterBroker(record) = cluster.records.last().unwrap() else { panic!() };
@@ -669,7 +669,7 @@ fn a_sole_broker_shuts_down_and_comes_back_as_its_partitions_leader() {
 fn a_broker_that_ended_uncleanly_leads_again_only_as_the_last_known_leader_and_must_recover() {
     let mut cluster = Decider::new(&[]).with_brokers(1);
     cluster.create_one(topic("army", 1, 1)).unwrap();
-    cluster.now_ms += 60_000;
+    cluster.wait(60_000);
     cluster.register(registration(1, 2)).unwrap();
     let partition = cluster.partition("army", 0);
     assert_eq!((partition.leader, &*partition.isr, &*partition.elr), (NO_LEADER, &[][..], &[][..]));
@@ -724,12 +724,12 @@ fn when_a_broker_dies_another_in_sync_leads_and_the_dead_one_leaves_the_isr() {
     let assignments = vec![(0, vec![1, 2, 3]), (1, vec![2, 3, 1])];
     cluster.create_one(NewTopic { assignments, ..topic("t", -1, -1) }).unwrap();
     // Brokers 2 and 3 are heard, broker 1 is not.
-    cluster.now_ms += 5_000;
+    cluster.wait(5_000);
     for id in [2, 3] {
         let epoch = cluster.image().cluster.broker(id).unwrap().epoch;
         cluster.beat(heartbeat(id, epoch)).unwrap();
     }
-    cluster.now_ms += 4_000;
+    cluster.wait(4_000);
     cluster.ask(Command::Tick);
     assert!(cluster.image().cluster.broker(1).unwrap().fenced);
     let (first, second) = (cluster.partition("t", 0), cluster.partition("t", 1));

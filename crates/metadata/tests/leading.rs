@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use common::{CLUSTER, chance, directory, present, start};
@@ -68,7 +69,7 @@ fn committed(disk: &MemDisk) -> Image {
 
 /// What is decided together may take several batches of the log, and a majority may have the first of them only.
 #[test]
-fn a_snapshot_has_everything_before_its_end_also_where_half_of_a_decision_is_committed() {
+fn a_snapshot_has_everything_before_its_end_also_where_half_of_what_was_decided_is_committed() {
     let disk = MemDisk::new();
     disk.create_dir(Path::new(LOG_DIR)).unwrap();
     let how = Format { voters: None, bootstrap: default_bootstrap_records() };
@@ -83,9 +84,12 @@ fn a_snapshot_has_everything_before_its_end_also_where_half_of_a_decision_is_com
     assert!(node.is_active() && node.quorum().high_watermark() == end);
 
     let set = |n: i32| (format!("plugin.setting.{n}"), AlterOp::Set, Some("x".repeat(32_000)));
-    let changes = ConfigChanges { resource: ConfigResource::default_broker(), changes: (0..300).map(set).collect() };
-    let command = Command::IncrementalAlterConfigs { resources: vec![changes], validate_only: false };
-    common::submit(&mut node, [command], &mut chance(1)).unwrap();
+    let command = |settings: Range<i32>| {
+        let changes =
+            ConfigChanges { resource: ConfigResource::default_broker(), changes: settings.map(set).collect() };
+        Command::IncrementalAlterConfigs { resources: vec![changes], validate_only: false }
+    };
+    common::submit(&mut node, [command(0..200), command(200..400)], &mut chance(1)).unwrap();
     node.sync(&mut present(&mut chance(1))).unwrap();
     let middle = fetch(&mut node, end).unwrap();
     assert!(fetch(&mut node, middle).is_some(), "there is a second batch");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::commands::{below, command};
 use common::{CLUSTER, chance, create, directory, heartbeat, present, registration, run, start, submit, sync, topic};
-use metadata::controller::{Command, Reply, default_bootstrap_records};
+use metadata::controller::{Command, Decided, Reply, default_bootstrap_records};
 use metadata::image::{Image, MetadataVersion};
 use metadata::quorum::{
     FetchRequest, FetchedContent, Format, LogEnd, MetadataNode, MetadataOptions, OpenError, ReplicaKey, Voter,
@@ -484,7 +484,8 @@ fn refusal_of(bytes: Vec<u8>) -> String {
 
 fn feature(name: &'static str, level: i16) -> Vec<u8> {
     let record = MetadataRecord::FeatureLevel(FeatureLevelRecord { name: name.into(), feature_level: level });
-    data_batches([&record], MetadataVersion::LATEST, 12, 1, 5)
+    let decided = Decided { records: vec![record], metadata_version: MetadataVersion::LATEST };
+    data_batches(&[decided], 12, 1, 5)
 }
 
 #[test]

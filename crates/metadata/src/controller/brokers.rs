@@ -1,5 +1,7 @@
 //! Brokers come, serve, and go.
 
+use std::collections::BTreeSet;
+
 use wire::messages::{BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, UnregisterBrokerRecord};
 use wire::{ErrorCode, Uuid};
 
@@ -124,19 +126,23 @@ fn check_log_dirs(image: &Image, request: &BrokerRegistration) -> Result<(), Ref
     if request.log_dirs.iter().any(|id| directory::is_reserved(*id)) {
         return refuse("Reserved directory ID in request".to_owned());
     }
-    let mut sorted = request.log_dirs.clone();
-    sorted.sort_unstable();
-    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+    if request.log_dirs.len() > LOG_DIRS_MAX {
+        return refuse(format!("More than {LOG_DIRS_MAX} directories in request"));
+    }
+    let ids: BTreeSet<Uuid> = request.log_dirs.iter().copied().collect();
+    if ids.len() < request.log_dirs.len() {
         return refuse("Duplicate directory ID in request".to_owned());
     }
-    for id in &request.log_dirs {
-        let owner = image.cluster.brokers().find(|broker| broker.log_dirs.contains(id));
-        if let Some(owner) = owner.filter(|owner| owner.id != request.broker_id) {
+    for owner in image.cluster.brokers().filter(|owner| owner.id != request.broker_id) {
+        if let Some(id) = owner.log_dirs.iter().find(|id| ids.contains(id)) {
             return refuse(format!("Broker {} is already registered with directory {id}", owner.id));
         }
     }
     Ok(())
 }
+
+/// No broker has so many disks; each decision about a partition looks through them.
+const LOG_DIRS_MAX: usize = 1_000;
 
 /// Registers a controller (KIP-919).
 pub fn register_controller(image: &Image, request: &ControllerRegistration) -> Decision<Result<(), Refusal>> {
@@ -204,7 +210,7 @@ pub fn directories_offline(
     image: &Image,
     context: &Context<'_>,
     broker: &Broker,
-    offline: &[Uuid],
+    offline: &BTreeSet<Uuid>,
 ) -> Vec<MetadataRecord<'static>> {
     let (failed, online): (Vec<Uuid>, Vec<Uuid>) = broker.log_dirs.iter().partition(|id| offline.contains(id));
     if failed.is_empty() {
@@ -227,15 +233,14 @@ pub fn directories_offline(
 
 /// The directories on which a broker takes no new replica (KIP-1066).
 pub fn directories_cordoned(image: &Image, broker: &Broker, cordoned: &[Uuid]) -> Option<MetadataRecord<'static>> {
-    let mut new: Vec<Uuid> = cordoned.iter().copied().filter(|id| broker.log_dirs.contains(id)).collect();
-    new.sort_unstable();
-    let mut old = broker.cordoned_log_dirs.clone();
-    old.sort_unstable();
+    let known: BTreeSet<Uuid> = broker.log_dirs.iter().copied().collect();
+    let new: BTreeSet<Uuid> = cordoned.iter().copied().filter(|id| known.contains(id)).collect();
+    let old: BTreeSet<Uuid> = broker.cordoned_log_dirs.iter().copied().collect();
     (image.metadata_version().has_cordoned_log_dirs() && new != old).then(|| {
         MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
             broker_id: broker.id,
             broker_epoch: broker.epoch,
-            cordoned_log_dirs: Some(new.into()),
+            cordoned_log_dirs: Some(Vec::from_iter(new).into()),
             ..Default::default()
         })
     })

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use wire::Uuid;
 use wire::messages::MetadataRecord;
+use wire::{ErrorCode, Uuid};
 
 use super::{
     AlterConfigsReply, AlterPartition, AlteredPartition, AssignedReplicas, BrokerHeartbeat, BrokerRegistration,
@@ -11,8 +11,9 @@ use super::{
     ElectionType, FeatureUpdate, HeartbeatReply, Heartbeats, MorePartitions, NewSettings, NewTopic, NodeSettings,
     ProducerIdBlock, Random, ReassignPartition, ReassignedPartition, Refusal, TopicRef,
 };
-use crate::image::{ControllerRegistration, Image, TopicIdPartition};
+use crate::image::{ControllerRegistration, Image, MetadataVersion, TopicIdPartition};
 use crate::machine::{Committed, Draft, Machine};
+use crate::quorum::fit_one_batch;
 
 /// A request to the controller. Who may ask is checked before.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +102,14 @@ pub enum Reply {
     Done,
 }
 
+/// The records of one command, as they are to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    pub records: Vec<MetadataRecord<'static>>,
+    /// The level that the records were decided at, which may be newer than what is committed.
+    pub metadata_version: MetadataVersion,
+}
+
 /// The active controller: the image as a machine, with what it knows beside the log.
 pub struct Controller {
     cluster_id: String,
@@ -152,7 +161,7 @@ impl Controller {
         Context { cluster_id: &self.cluster_id, settings: &self.settings }
     }
 
-    /// Decides commands together, each seeing those before it. Returns the records to append at
+    /// Decides commands together, each seeing those before it. Returns the records of each, to append at
     /// [`Controller::next_offset`] (as it was before the call); the replies come out of [`Controller::committed`], one
     /// for each command, in order.
     pub fn submit(
@@ -160,19 +169,29 @@ impl Controller {
         commands: impl IntoIterator<Item = Command>,
         now_ms: i64,
         random: &mut dyn Random,
-    ) -> Vec<MetadataRecord<'static>> {
+    ) -> Vec<Decided> {
+        self.heartbeats.looks(now_ms);
         let mut draft = self.machine.draft();
+        let mut decisions = Vec::new();
         for command in commands {
+            let (metadata_version, before) = (draft.state().metadata_version(), draft.records().len());
             self.decide(&mut draft, command, now_ms, random);
+            decisions.push((metadata_version, draft.records().len() - before));
         }
-        self.machine.submit(draft)
+        let mut records = self.machine.submit(draft).into_iter();
+        let decided = decisions.into_iter().map(|(metadata_version, count)| {
+            let records = records.by_ref().take(count).collect();
+            Decided { records, metadata_version }
+        });
+        decided.collect()
     }
 
     /// Takes in records that were decided elsewhere: at activation. No reply comes of them.
-    pub fn write(&mut self, records: Vec<MetadataRecord<'static>>) -> Vec<MetadataRecord<'static>> {
+    pub fn write(&mut self, records: Vec<MetadataRecord<'static>>) -> Decided {
+        let metadata_version = self.image().metadata_version();
         let mut draft = self.machine.draft();
         draft.write(records);
-        self.machine.submit(draft)
+        Decided { records: self.machine.submit(draft), metadata_version }
     }
 
     /// The log has committed everything below `end_offset`.
@@ -187,6 +206,7 @@ impl Controller {
 
     fn decide(&mut self, draft: &mut Draft<Image, Reply>, command: Command, now_ms: i64, random: &mut dyn Random) {
         let image = draft.state();
+        let metadata_version = image.metadata_version();
         let next_offset = draft.next_offset();
         let context = Context { cluster_id: &self.cluster_id, settings: &self.settings };
         let decision = match command {
@@ -259,6 +279,60 @@ impl Controller {
                 Decision::new(records, Reply::Done)
             }
         };
-        draft.push(decision);
+        draft.push(whole_or_refused(decision, metadata_version));
+    }
+}
+
+/// A decision that a client asked for is in the log as a whole or not at all, also when the leader ends meanwhile. So it is
+/// refused, as Apache Kafka does it, where it does not fit into one batch. The records of other decisions stand each for
+/// itself: what is missing of them the next controller decides anew. But each must fit, which lists in it may prevent.
+fn whole_or_refused(decision: Decision<Reply>, metadata_version: MetadataVersion) -> Decision<Reply> {
+    let records = &decision.records;
+    let fits = match &decision.reply {
+        Reply::CreateTopics(_)
+        | Reply::DeleteTopics(_)
+        | Reply::CreatePartitions(_)
+        | Reply::IncrementalAlterConfigs(_)
+        | Reply::AlterConfigs(_)
+        | Reply::AlterPartitionReassignments(_)
+        | Reply::UpdateFeatures(_) => fit_one_batch(records, metadata_version),
+        Reply::RegisterBroker(_) | Reply::RegisterController(_) => {
+            records.iter().all(|record| fit_one_batch(std::slice::from_ref(record), metadata_version))
+        }
+        _ => true,
+    };
+    match fits {
+        true => decision,
+        false => Decision::reply(decision.reply.refused(&Refusal::new(ErrorCode::PolicyViolation, TOO_LARGE))),
+    }
+}
+
+const TOO_LARGE: &str = "Unable to perform excessively large batch operation.";
+
+impl Reply {
+    /// The reply when nothing is done of what was asked.
+    fn refused(self, refusal: &Refusal) -> Reply {
+        let each = |mut results: AlterConfigsReply| {
+            results.iter_mut().for_each(|(_, result)| *result = Err(refusal.clone()));
+            results
+        };
+        match self {
+            Reply::CreateTopics(_) => Reply::CreateTopics(Err(refusal.clone())),
+            Reply::CreatePartitions(_) => Reply::CreatePartitions(Err(refusal.clone())),
+            Reply::UpdateFeatures(_) => Reply::UpdateFeatures(Err(refusal.clone())),
+            Reply::RegisterBroker(_) => Reply::RegisterBroker(Err(refusal.clone())),
+            Reply::RegisterController(_) => Reply::RegisterController(Err(refusal.clone())),
+            Reply::IncrementalAlterConfigs(results) => Reply::IncrementalAlterConfigs(each(results)),
+            Reply::AlterConfigs(results) => Reply::AlterConfigs(each(results)),
+            Reply::DeleteTopics(mut topics) => {
+                topics.iter_mut().for_each(|topic| topic.result = Err(refusal.clone()));
+                Reply::DeleteTopics(topics)
+            }
+            Reply::AlterPartitionReassignments(mut partitions) => {
+                partitions.iter_mut().for_each(|(.., result)| *result = Err(refusal.clone()));
+                Reply::AlterPartitionReassignments(partitions)
+            }
+            other => other,
+        }
     }
 }

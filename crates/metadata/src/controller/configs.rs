@@ -314,16 +314,24 @@ fn list_change(
     let default = context.settings.list_default(resource.kind, key);
     let current = current.map(str::to_owned).or(default).unwrap_or_default();
     let mut parts: Vec<&str> = current.split(',').filter(|part| !part.is_empty()).collect();
-    for value in operand.split(',') {
-        match op {
-            AlterOp::Append if !parts.contains(&value) => parts.push(value),
-            AlterOp::Subtract => {
-                if let Some(index) = parts.iter().position(|part| *part == value) {
-                    parts.remove(index);
-                }
-            }
-            _ => {}
+    // Both may be long, and a request may have many of them.
+    match op {
+        AlterOp::Append => {
+            let mut seen: BTreeSet<&str> = parts.iter().copied().collect();
+            parts.extend(operand.split(',').filter(|value| seen.insert(value)));
         }
+        AlterOp::Subtract => {
+            let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+            operand.split(',').for_each(|value| *times.entry(value).or_default() += 1);
+            parts.retain(|part| match times.get_mut(part) {
+                Some(left @ 1..) => {
+                    *left -= 1;
+                    false
+                }
+                _ => true,
+            });
+        }
+        AlterOp::Set | AlterOp::Delete => {}
     }
     Ok(parts.join(","))
 }

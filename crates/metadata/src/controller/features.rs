@@ -1,5 +1,7 @@
 //! UpdateFeatures: raising and lowering feature levels (KIP-584), all of a request or none.
 
+use std::collections::BTreeMap;
+
 use wire::ErrorCode;
 use wire::messages::{FeatureLevelRecord, MetadataRecord};
 
@@ -49,9 +51,11 @@ pub fn update_features(
     updates: &[FeatureUpdate],
     validate_only: bool,
 ) -> Decision<Result<(), Refusal>> {
+    // Of a feature that comes twice the last update counts.
+    let last: BTreeMap<&str, &FeatureUpdate> = updates.iter().map(|update| (&*update.feature, update)).collect();
     let mut records = Vec::new();
-    for update in updates {
-        match updated(image, context, kraft_version, updates, update) {
+    for update in updates.iter().filter(|update| std::ptr::eq(*update, last[&*update.feature])) {
+        match updated(image, context, kraft_version, &last, update) {
             Ok(None) => {}
             Ok(Some(record)) => {
                 let enables_elr = record.name == ELIGIBLE_LEADER_REPLICAS_VERSION && record.feature_level > 0;
@@ -74,7 +78,7 @@ fn updated(
     image: &Image,
     context: &Context<'_>,
     kraft_version: i16,
-    all: &[FeatureUpdate],
+    all: &BTreeMap<&str, &FeatureUpdate>,
     update: &FeatureUpdate,
 ) -> Result<Option<FeatureLevelRecord<'static>>, Refusal> {
     let (name, level) = (update.feature.as_str(), update.level);
@@ -119,7 +123,7 @@ fn updated(
         }
         _ => {
             if let Some((needed, at)) = dependency(name, level) {
-                let planned = all.iter().find(|other| other.feature == needed).map(|other| other.level);
+                let planned = all.get(needed).map(|other| other.level);
                 if planned.unwrap_or_else(|| image.features.level(needed)) < at {
                     let text = format!("{name} could not be set to {level} because it depends on {needed} level {at}");
                     return Err(Refusal::new(ErrorCode::InvalidUpdateVersion, text));

@@ -1,6 +1,6 @@
 //! Who is alive: the controller's soft state about brokers, rebuilt by whoever becomes the active controller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::Uuid;
 use wire::messages::MetadataRecord;
@@ -52,6 +52,8 @@ struct Seen {
 #[derive(Clone, Debug)]
 pub struct Heartbeats {
     session_timeout_ms: i64,
+    /// When the controller looked last at what had come.
+    looked_ms: i64,
     brokers: BTreeMap<i32, Seen>,
 }
 
@@ -68,7 +70,7 @@ impl Heartbeats {
     /// heard by this controller: those that live say so as soon as they know of it, and when the one before it was last
     /// heard itself is not known.
     pub fn new(image: &Image, session_timeout_ms: i64, now_ms: i64) -> Self {
-        let mut heartbeats = Heartbeats { session_timeout_ms, brokers: BTreeMap::new() };
+        let mut heartbeats = Heartbeats { session_timeout_ms, looked_ms: now_ms, brokers: BTreeMap::new() };
         for broker in image.cluster.brokers().filter(|broker| !broker.fenced) {
             heartbeats.touch(broker.id, -1, now_ms - session_timeout_ms / 2);
         }
@@ -76,6 +78,19 @@ impl Heartbeats {
             seen.heard = false;
         }
         heartbeats
+    }
+
+    /// The controller looks at what has come, before it decides anything. Where it did not for half a session (it was frozen,
+    /// or its disk was), it cannot tell who was silent meanwhile: sessions that had not ended before begin anew.
+    pub fn looks(&mut self, now_ms: i64) {
+        let before = std::mem::replace(&mut self.looked_ms, now_ms);
+        let session_ms = self.session_timeout_ms;
+        if now_ms - before < session_ms / 2 {
+            return;
+        }
+        for seen in self.brokers.values_mut().filter(|seen| before - seen.at_ms < session_ms) {
+            seen.at_ms = now_ms;
+        }
     }
 
     /// Whether a living process holds the id that another one asks for. A process that this controller never heard, and
@@ -129,7 +144,8 @@ impl Heartbeats {
         };
         let leads = image.topics.led_by(broker.id).next().is_some();
         let is_caught_up = request.current_metadata_offset >= broker.epoch;
-        let is_lost = |id: &Uuid| request.offline_log_dirs.contains(id);
+        let offline: BTreeSet<Uuid> = request.offline_log_dirs.iter().copied().collect();
+        let is_lost = |id: &Uuid| offline.contains(id);
         let loses = broker.log_dirs.iter().any(is_lost);
         let loses_all = loses && broker.log_dirs.iter().all(is_lost);
         let next = match self.next_phase(image, now, request, is_caught_up, leads, broker.in_controlled_shutdown) {
@@ -158,7 +174,7 @@ impl Heartbeats {
             }
         }
         if image.metadata_version().has_directories() && !loses_all {
-            records.extend(directories_offline(image, context, broker, &request.offline_log_dirs));
+            records.extend(directories_offline(image, context, broker, &offline));
         }
         if let Some(cordoned) = &request.cordoned_log_dirs {
             records.extend(directories_cordoned(image, broker, cordoned));

@@ -1,11 +1,11 @@
 //! AlterPartition and ElectLeaders: changes of one partition that somebody asks for.
 
-use wire::messages::MetadataRecord;
+use wire::messages::{MetadataRecord, PartitionChangeRecord};
 use wire::{ErrorCode, Uuid};
 
 use super::brokers::check_broker_epoch;
 use super::partition_change::{Election, PartitionChange};
-use super::{Context, Decision, Refusal};
+use super::{Context, Decision, Refusal, apply_decided};
 use crate::image::{Image, LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition};
 use crate::planted::{self, Bug};
 use std::collections::BTreeSet;
@@ -39,22 +39,41 @@ pub fn alter_partitions(
     if let Err(refusal) = check_broker_epoch(image, broker_id, broker_epoch) {
         return Decision::reply(Err(refusal));
     }
-    let mut records = Vec::new();
+    let mut draft = Altered::new(image);
     let mut results = Vec::new();
     for proposal in partitions {
-        let result = alter_partition(image, context, broker_id, proposal, &mut records);
+        let result = alter_partition(context, broker_id, proposal, &mut draft);
         results.push(AlteredPartition { key: proposal.key, result });
     }
-    Decision::new(records, Ok(results))
+    Decision::new(draft.records, Ok(results))
+}
+
+/// The state as a request leaves it so far: a partition that comes twice is decided the second time on what the first one
+/// made of it.
+struct Altered {
+    image: Image,
+    records: Vec<MetadataRecord<'static>>,
+}
+
+impl Altered {
+    fn new(image: &Image) -> Altered {
+        Altered { image: image.clone(), records: Vec::new() }
+    }
+
+    fn push(&mut self, record: PartitionChangeRecord<'static>) {
+        let record = MetadataRecord::PartitionChange(record);
+        apply_decided(&mut self.image, &record);
+        self.records.push(record);
+    }
 }
 
 fn alter_partition(
-    image: &Image,
     context: &Context<'_>,
     broker_id: i32,
     proposal: &AlterPartition,
-    records: &mut Vec<MetadataRecord<'static>>,
+    altered: &mut Altered,
 ) -> Result<Partition, ErrorCode> {
+    let image = &altered.image;
     let Some(topic) = image.topics.get(proposal.key.topic_id) else { return Err(ErrorCode::UnknownTopicId) };
     let Some(partition) = topic.partition(proposal.key.partition) else {
         return Err(ErrorCode::UnknownTopicOrPartition);
@@ -67,7 +86,7 @@ fn alter_partition(
     let Some(record) = change.build() else { return Ok((**partition).clone()) };
     let new = partition.merge(&record).map_err(|_| ErrorCode::UnknownServerError)?;
     let leader_moves = record.leader != NO_LEADER_CHANGE && record.leader != broker_id;
-    records.push(MetadataRecord::PartitionChange(record));
+    altered.push(record);
     // The change ended a reassignment in which the leader has no place: it must look at the metadata again.
     if leader_moves { Err(ErrorCode::NewLeaderElected) } else { Ok(new) }
 }
@@ -225,31 +244,35 @@ pub fn assign_replicas_to_dirs(
     broker_epoch: i64,
     assignments: &[(Uuid, Vec<TopicIdPartition>)],
 ) -> Decision<Result<AssignedReplicas, Refusal>> {
+    if !image.metadata_version().has_directories() {
+        let text = "Directory assignment is not supported yet.";
+        return Decision::reply(Err(Refusal::new(ErrorCode::UnsupportedVersion, text)));
+    }
     let broker = match check_broker_epoch(image, broker_id, broker_epoch) {
         Ok(broker) => broker,
         Err(refusal) => return Decision::reply(Err(refusal)),
     };
-    let mut records = Vec::new();
+    let mut draft = Altered::new(image);
     let mut results = Vec::new();
     for (directory, partitions) in assignments {
+        let online = broker.has_online_dir(*directory);
         for key in partitions {
-            let online = broker.log_dirs.contains(directory);
-            let result = assign(image, context, broker_id, *key, *directory, online, &mut records);
+            let result = assign(context, broker_id, *key, *directory, online, &mut draft);
             results.push((*directory, *key, result));
         }
     }
-    Decision::new(records, Ok(results))
+    Decision::new(draft.records, Ok(results))
 }
 
 fn assign(
-    image: &Image,
     context: &Context<'_>,
     broker_id: i32,
     key: TopicIdPartition,
     directory: Uuid,
     online: bool,
-    records: &mut Vec<MetadataRecord<'static>>,
+    altered: &mut Altered,
 ) -> Result<(), ErrorCode> {
+    let image = &altered.image;
     let Some(topic) = image.topics.get(key.topic_id) else { return Err(ErrorCode::UnknownTopicId) };
     let Some(partition) = topic.partition(key.partition) else { return Err(ErrorCode::UnknownTopicOrPartition) };
     if !partition.replicas.contains(&broker_id) {
@@ -262,6 +285,8 @@ fn assign(
     if !online {
         change.isr.retain(|id| *id != broker_id);
     }
-    records.extend(change.build().map(MetadataRecord::PartitionChange));
+    if let Some(record) = change.build() {
+        altered.push(record);
+    }
     Ok(())
 }

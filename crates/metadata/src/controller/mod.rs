@@ -28,7 +28,7 @@ pub use brokers::{
     BrokerRegistration, check_broker_epoch, default_directory, fence_broker, register_broker, register_controller,
     unregister_broker,
 };
-pub use command::{Command, Controller, Reply};
+pub use command::{Command, Controller, Decided, Reply};
 pub use configs::{
     AlterConfigsReply, AlterOp, ConfigChanges, NewSettings, alter_configs, incremental_alter_configs,
     list_config_resources,

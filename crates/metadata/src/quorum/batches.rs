@@ -4,6 +4,7 @@ use wire::control::ControlRecord;
 use wire::messages::{MetadataRecord, PartitionRecord};
 use wire::records::{Batch, BatchBuilder, Codec};
 
+use crate::controller::Decided;
 use crate::image::MetadataVersion;
 
 /// Kafka's limit for one batch, in bytes.
@@ -57,17 +58,25 @@ fn without_newer_fields<'a>(partition: &PartitionRecord<'a>, version: i16) -> Pa
     older
 }
 
-/// The records as batches, each at most [`BATCH_SIZE_MAX`], from `base_offset` on.
-pub fn data_batches<'r>(
-    records: impl IntoIterator<Item = &'r MetadataRecord<'static>>,
-    metadata_version: MetadataVersion,
-    base_offset: i64,
-    epoch: i32,
-    timestamp_ms: i64,
-) -> Vec<u8> {
+/// Whether these records are in the log together or not at all: a leader may end between two batches.
+pub fn fit_one_batch(records: &[MetadataRecord<'_>], metadata_version: MetadataVersion) -> bool {
+    let empty = BatchBuilder::new(Codec::None).size();
+    let size = |record| record_size_max(&encode(record, metadata_version));
+    empty + records.iter().map(size).sum::<usize>() <= BATCH_SIZE_MAX
+}
+
+fn record_size_max(value: &[u8]) -> usize {
+    BatchBuilder::record_size_max(None, Some(value), &[])
+}
+
+/// Decisions as batches, each at most [`BATCH_SIZE_MAX`], from `base_offset` on. A decision is divided only where it is larger
+/// than that ([`fit_one_batch`]).
+pub fn data_batches(decisions: &[Decided], base_offset: i64, epoch: i32, timestamp_ms: i64) -> Vec<u8> {
     let mut writer = BatchWriter::new(base_offset, epoch, timestamp_ms);
-    for record in records {
-        writer.push(&encode(record, metadata_version));
+    for Decided { records, metadata_version } in decisions {
+        let values: Vec<Vec<u8>> = records.iter().map(|record| encode(record, *metadata_version)).collect();
+        writer.make_room(values.iter().map(|value| record_size_max(value)).sum());
+        values.iter().for_each(|value| writer.push(value));
     }
     writer.finish()
 }
@@ -86,11 +95,15 @@ impl BatchWriter {
         BatchWriter { builder: BatchBuilder::new(Codec::None), bytes: Vec::new(), next_offset, epoch, timestamp_ms }
     }
 
-    pub fn push(&mut self, value: &[u8]) {
-        let room = BatchBuilder::record_size_max(None, Some(value), &[]);
-        if self.builder.size() + room > BATCH_SIZE_MAX {
+    /// What is pushed next is `bytes` large at most, and belongs together.
+    fn make_room(&mut self, bytes: usize) {
+        if self.builder.size() + bytes > BATCH_SIZE_MAX {
             self.flush();
         }
+    }
+
+    pub fn push(&mut self, value: &[u8]) {
+        self.make_room(record_size_max(value));
         self.builder.append(self.timestamp_ms, None, Some(value), &[]);
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use storage::{Disk, Fault, Log, LogConfig, OpenMode, ReadError, RemoveRequest, SyncRequest};
 use wire::control::{ControlRecord, control_batch};
-use wire::messages::MetadataRecord;
 use wire::records::batches;
 use wire::{ErrorCode, Uuid};
 
@@ -16,7 +15,7 @@ use super::load::{Loaded, OpenError};
 use super::messages::LogEnd;
 use super::snapshot::{self, SnapshotId};
 use super::voters::KRaftVersion;
-use crate::image::MetadataVersion;
+use crate::controller::Decided;
 
 /// What a leader finds when it compares a replica's log with its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,18 +168,12 @@ impl MetadataLog {
         Ok(offset)
     }
 
-    /// Appends records, in as few batches as they fit into. Not durable yet.
-    pub fn append(
-        &mut self,
-        records: &[MetadataRecord<'static>],
-        metadata_version: MetadataVersion,
-        epoch: i32,
-        now_ms: i64,
-    ) -> Result<(), Fault> {
-        if records.is_empty() {
+    /// Appends decisions, in as few batches as they fit into ([`data_batches`]). Not durable yet.
+    pub fn append(&mut self, decisions: &[Decided], epoch: i32, now_ms: i64) -> Result<(), Fault> {
+        if decisions.iter().all(|decided| decided.records.is_empty()) {
             return Ok(());
         }
-        let bytes = data_batches(records, metadata_version, self.end_offset(), epoch, now_ms);
+        let bytes = data_batches(decisions, self.end_offset(), epoch, now_ms);
         self.append_batches(&bytes, now_ms)
     }
 

@@ -26,7 +26,7 @@ mod tally;
 mod voter_update;
 mod voters;
 
-pub use batches::{Content, data_batches, encode as encode_record, version_of};
+pub use batches::{BATCH_SIZE_MAX, Content, data_batches, encode as encode_record, fit_one_batch, version_of};
 pub use election::Election;
 pub use following::NextFetch;
 pub use format::{Format, format};

@@ -152,9 +152,8 @@ impl MetadataNode {
         present: &mut Present<'_>,
     ) -> Result<bool, Fault> {
         let State::Active(controller) = &mut self.state else { return Ok(false) };
-        let version = controller.image().metadata_version();
-        let records = controller.submit(commands, present.steady_ms, present.random);
-        self.log.append(&records, version, self.quorum.epoch(), present.wall_ms)?;
+        let decisions = controller.submit(commands, present.steady_ms, present.random);
+        self.log.append(&decisions, self.quorum.epoch(), present.wall_ms)?;
         Ok(true)
     }
 
@@ -367,7 +366,6 @@ impl MetadataNode {
         };
         let context = Context { cluster_id: &self.options.cluster_id, settings: &self.options.settings };
         let records = activation_records(&image, &context, &self.bootstrap);
-        let version = image.metadata_version();
         let mut controller = Controller::new(
             &self.options.cluster_id,
             self.options.settings.clone(),
@@ -376,9 +374,9 @@ impl MetadataNode {
             self.log.end_offset(),
             present.steady_ms,
         );
-        let records = controller.write(records);
+        let decided = controller.write(records);
         self.state = State::Active(controller);
-        self.log.append(&records, version, self.quorum.epoch(), present.wall_ms)
+        self.log.append(&[decided], self.quorum.epoch(), present.wall_ms)
     }
 
     /// Whether a test planted this.

@@ -174,7 +174,7 @@ impl Decider {
         let mut decider = Decider { controller, random: Box::new(chance(1)), now_ms: 0, records: Vec::new() };
         let context = decider.controller.context();
         let records = activation_records(&Image::default(), &context, bootstrap);
-        decider.records.extend(decider.controller.write(records));
+        decider.records.extend(decider.controller.write(records).records);
         let end_offset = decider.controller.next_offset();
         decider.controller.committed(end_offset);
         decider
@@ -190,13 +190,22 @@ impl Decider {
 
     /// One batch: its changes and its replies.
     pub fn ask_all(&mut self, commands: Vec<Command>) -> (Delta, Vec<Reply>) {
-        let records = self.controller.submit(commands, self.now_ms, &mut self.random);
-        self.records.extend(records);
+        let decided = self.controller.submit(commands, self.now_ms, &mut self.random);
+        self.records.extend(decided.into_iter().flat_map(|decided| decided.records));
         let end_offset = self.controller.next_offset();
         let mut committed = self.controller.committed(end_offset);
         assert_eq!(committed.len(), 1);
         let batch = committed.remove(0);
         (batch.change, batch.replies)
+    }
+
+    /// Time passes, in which the controller looks at what comes, and nothing does.
+    pub fn wait(&mut self, ms: i64) {
+        let until = self.now_ms + ms;
+        while self.now_ms < until {
+            self.now_ms = until.min(self.now_ms + 250);
+            self.ask_all(Vec::new());
+        }
     }
 
     /// Registers and unfences brokers 1 to `count`.
