@@ -177,8 +177,8 @@ impl Partition {
     /// # Errors
     /// UNKNOWN_LEADER_EPOCH for a broker without a replica here, as far as this leader knows; NOT_LEADER_OR_FOLLOWER for
     /// a fetch of an earlier process of the broker.
-    pub fn fetched_by(&mut self, fetch: &ReplicaFetch, now_ms: i64) -> Result<bool, ErrorCode> {
-        self.now_ms = self.now_ms.max(now_ms);
+    pub fn fetched_by(&mut self, fetch: &ReplicaFetch, steady_ms: i64) -> Result<bool, ErrorCode> {
+        self.now_ms = self.now_ms.max(steady_ms);
         let (now_ms, log_end, bug) = (self.now_ms, self.log().log_end_offset(), self.settings.bug);
         let high_watermark = self.high_watermark();
         let Some(leader) = &mut self.leader else { return Err(ErrorCode::NotLeaderOrFollower) };
@@ -230,8 +230,8 @@ impl Partition {
 
     /// Looks for followers that have not been caught up for `replica.lag.time.max.ms`; to be called every half of it.
     /// Whether a change of the ISR is to be proposed.
-    pub fn tick(&mut self, now_ms: i64) -> bool {
-        self.now_ms = self.now_ms.max(now_ms);
+    pub fn tick(&mut self, steady_ms: i64) -> bool {
+        self.now_ms = self.now_ms.max(steady_ms);
         let (me, view) = (self.me, self.view());
         let Some(leader) = &self.leader else { return false };
         if leader.isr.proposed.is_some() {
@@ -265,8 +265,13 @@ impl Partition {
 
     /// Takes the controller's answer to `proposal`: the partition as it is now, or why it stays as it was. Whether the
     /// proposal still stands and is to be sent again.
-    pub fn proposal_answered(&mut self, proposal: &Proposal, answer: Result<&Agreed, ErrorCode>, now_ms: i64) -> bool {
-        self.now_ms = self.now_ms.max(now_ms);
+    pub fn proposal_answered(
+        &mut self,
+        proposal: &Proposal,
+        answer: Result<&Agreed, ErrorCode>,
+        steady_ms: i64,
+    ) -> bool {
+        self.now_ms = self.now_ms.max(steady_ms);
         let now_ms = self.now_ms;
         let Some(leader) = &mut self.leader else { return false };
         let is_current = leader.epoch == proposal.leader_epoch

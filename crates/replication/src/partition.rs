@@ -71,7 +71,7 @@ pub struct Partition {
     /// While this replica leads.
     pub(crate) leader: Option<Leader>,
     high_watermark: i64,
-    /// The time as it was last told.
+    /// The time as it was last told, in ms on a clock that nobody sets: by it followers are late.
     pub(crate) now_ms: i64,
     /// Bytes appended and not yet credited to the fetches that wait for them.
     uncredited_bytes: i64,
@@ -180,8 +180,8 @@ impl Partition {
 
     /// Takes the role that the cluster's state has for this replica. A state that is known, or older than what is known,
     /// changes nothing. Whoever waits here for something that the new role cannot give is released.
-    pub fn assign(&mut self, assignment: &Assignment, now_ms: i64) -> Result<(), Fault> {
-        self.now_ms = self.now_ms.max(now_ms);
+    pub fn assign(&mut self, assignment: &Assignment, steady_ms: i64) -> Result<(), Fault> {
+        self.now_ms = self.now_ms.max(steady_ms);
         let (me, now_ms) = (self.me, self.now_ms);
         if assignment.leader_epoch < self.leader_epoch() {
             return Ok(());
@@ -248,12 +248,11 @@ impl Partition {
     }
 
     /// Appends validated batches with one write; each batch's outcome is in the batch. `all`: the producer waits for all
-    /// replicas in sync, and there must be enough of them.
+    /// replicas in sync, and there must be enough of them. `now_ms` is the wall clock's, for the log.
     ///
     /// # Errors
     /// A [`Fault`] of the log directory: nothing of these batches counts, and the log is offline.
     pub fn append(&mut self, batches: &mut [Append<'_>], all: bool, now_ms: i64) -> Result<Appended, Fault> {
-        self.now_ms = self.now_ms.max(now_ms);
         let refusal = match &self.leader {
             None => Some(ErrorCode::NotLeaderOrFollower),
             Some(_) if all && self.is_under_min_isr() => Some(ErrorCode::NotEnoughReplicas),

@@ -457,3 +457,20 @@ fn a_consumer_is_sent_only_to_a_follower_in_sync_that_has_the_offset() {
     a.assign(&assignment(1, 1, 2, ALL, &[1, 3]), 3);
     assert_eq!((ids(&a, 0), ids(&a, 1)), (vec![3], vec![]));
 }
+
+/// The wall clock may be set, forwards and back; followers are late by another.
+#[test]
+fn no_follower_is_late_because_the_wall_clock_was_set() {
+    let (mut a, mut b, mut c) = three(Durability::PageCache, 1, ALL);
+    for follower in [&mut b, &mut c] {
+        fetch(&mut a, follower, 10);
+    }
+    a.append(1, true, 1_800_000_000_000).unwrap();
+    assert!(!a.partition.tick(20), "a second has not passed");
+    a.append(1, true, 0).unwrap();
+    for _ in 0..2 {
+        fetch(&mut a, &mut b, 40_000);
+    }
+    assert!(a.partition.tick(40_001), "the third was not caught up for too long");
+    assert_eq!(a.partition.proposal().unwrap().isr, [(1, 101), (2, 102)]);
+}

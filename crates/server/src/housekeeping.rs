@@ -36,7 +36,7 @@ pub struct Housekeeping {
 struct Asked {
     checkpoint: bool,
     stop: bool,
-    /// Directories of deleted partitions, with the time (ms since 1970) from which they may go.
+    /// Directories of deleted partitions, with the time (ms, on the steady clock) from which they may go.
     doomed: Vec<(i64, Arc<Dir>, PathBuf)>,
 }
 
@@ -97,7 +97,7 @@ impl Housekeeping {
     }
 
     fn remove_later(&self, node: &Node, dir: &Arc<Dir>, path: PathBuf, delay_ms: i64) {
-        self.asked().doomed.push((node.clock.now_ms() + delay_ms, dir.clone(), path));
+        self.asked().doomed.push((node.clock.steady_ms().saturating_add(delay_ms), dir.clone(), path));
     }
 
     /// Deletes a copy that was to take the place of the log of `cell`.
@@ -194,7 +194,7 @@ impl Housekeeping {
                 });
             }
             self.tick(node, now_ms);
-            self.remove_doomed(now_ms);
+            self.remove_doomed(node.clock.steady_ms());
             if checkpoint || recovery_points.is_due() {
                 self.checkpoint(node, &mut written);
             }
@@ -245,8 +245,8 @@ impl Housekeeping {
         }
     }
 
-    fn remove_doomed(&self, now_ms: i64) {
-        let due: Vec<_> = self.asked().doomed.extract_if(.., |(at, ..)| *at <= now_ms).collect();
+    fn remove_doomed(&self, steady_ms: i64) {
+        let due: Vec<_> = self.asked().doomed.extract_if(.., |(at, ..)| *at <= steady_ms).collect();
         for (_, dir, path) in due {
             match dir.log_dir.remove(&path) {
                 Ok(()) => info!(path = %path.display(), "removed a deleted partition"),

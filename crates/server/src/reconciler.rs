@@ -138,7 +138,7 @@ impl Reconciler {
             }
         };
         let mut partition = cell.lock();
-        let assigned = partition.assign(assignment, node.clock.now_ms());
+        let assigned = partition.assign(assignment, node.clock.steady_ms());
         let is_behind = partition.is_behind();
         drop(partition);
         assigned?;

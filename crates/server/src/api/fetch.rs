@@ -79,7 +79,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
         return quorum_fetch::handle(cx, request, reply).await;
     }
     let node = cx.node;
-    let context = match node.fetch_sessions.context(&request, cx.version(), node.clock.now_ms()) {
+    let context = match node.fetch_sessions.context(&request, cx.version(), node.clock.steady_ms()) {
         Ok(context) => context,
         Err(error) => return reply.send(&FetchResponse { error_code: error.code(), ..Default::default() }),
     };
@@ -233,7 +233,7 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
     if let Some((replica, broker_epoch)) = limits.replica {
         let (offset, log_start_offset) = (wanted.offset, wanted.log_start_offset);
         let fetch = ReplicaFetch { replica, broker_epoch, offset, log_start_offset };
-        match partition.fetched_by(&fetch, cx.node.clock.now_ms()) {
+        match partition.fetched_by(&fetch, cx.node.clock.steady_ms()) {
             Ok(true) => cx.node.replicas.propose(cell),
             Ok(false) => {}
             Err(error) => return Fetched::refused(error),

@@ -115,7 +115,7 @@ impl Task {
             if node.is_stopping() {
                 return;
             }
-            let Some(request) = self.fetcher.request(node.broker_epoch(), node.clock.now_ms()) else {
+            let Some(request) = self.fetcher.request(node.broker_epoch(), node.clock.steady_ms()) else {
                 if self.fetcher.is_empty() {
                     self.connection = None;
                 }
@@ -302,7 +302,7 @@ impl Task {
                 Ok((start, end)) => cell.lock().out_of_range(&asked, start, end),
                 Err(error) => {
                     warn!(topic = %cell.topic, partition = cell.index, %error, "the leader does not say where its log begins");
-                    self.fetcher.rest(key(&cell), self.node.clock.now_ms());
+                    self.fetcher.rest(key(&cell), self.node.clock.steady_ms());
                     // The answer to one question could come as that to the next.
                     is_good = false;
                     continue;
@@ -325,7 +325,7 @@ impl Task {
         answer: &PartitionData<'_>,
         to_sync: &mut Vec<Arc<Cell>>,
     ) {
-        let now_ms = self.node.clock.now_ms();
+        let clock = self.node.clock;
         let followed = match verdict {
             Verdict::Take => {
                 let records = answer.records.as_ref().and_then(Records::borrowed).unwrap_or_default();
@@ -337,13 +337,13 @@ impl Task {
                     records,
                 };
                 cell.used.store(true, Relaxed);
-                cell.lock().take_answer(asked, &answer, now_ms)
+                cell.lock().take_answer(asked, &answer, clock.now_ms())
             }
-            Verdict::Rest | Verdict::AskForRange => return self.fetcher.rest(key(cell), now_ms),
+            Verdict::Rest | Verdict::AskForRange => return self.fetcher.rest(key(cell), clock.steady_ms()),
             Verdict::Complain => {
                 let code = ErrorCode::from_code(answer.error_code);
                 warn!(topic = %cell.topic, partition = cell.index, leader = self.leader, error = code.name(), "the leader cannot give this partition");
-                return self.fetcher.rest(key(cell), now_ms);
+                return self.fetcher.rest(key(cell), clock.steady_ms());
             }
         };
         self.followed(cell, asked, followed, to_sync).await;
@@ -357,7 +357,7 @@ impl Task {
         followed: Result<Followed, Fault>,
         to_sync: &mut Vec<Arc<Cell>>,
     ) {
-        let now_ms = self.node.clock.now_ms();
+        let steady_ms = self.node.clock.steady_ms();
         match followed {
             Ok(Followed::Advanced { bytes, wants_sync, write_back }) => {
                 self.count(cell, bytes);
@@ -379,7 +379,7 @@ impl Task {
                 }
                 let (node, at) = (self.node.clone(), cell.clone());
                 if spawn_blocking(move || truncation::write_down(&node, &at, to)).await.is_err() {
-                    return self.fetcher.rest(key(cell), now_ms);
+                    return self.fetcher.rest(key(cell), steady_ms);
                 }
                 self.place(cell);
             }
@@ -387,7 +387,7 @@ impl Task {
             Ok(Followed::Refused(code)) => {
                 warn!(topic = %cell.topic, partition = cell.index, leader = self.leader, offset = asked.offset, error = code.name(),
                     "what the leader sent is not taken");
-                self.fetcher.rest(key(cell), now_ms);
+                self.fetcher.rest(key(cell), steady_ms);
             }
             Err(fault) => {
                 self.fetcher.remove(key(cell));
@@ -445,7 +445,7 @@ impl Task {
 async fn rest_until(node: &Node, due_ms: Option<i64>) {
     match due_ms {
         Some(due_ms) => {
-            let rest_ms = due_ms.saturating_sub(node.clock.now_ms()).max(REST_MIN_MS);
+            let rest_ms = due_ms.saturating_sub(node.clock.steady_ms()).max(REST_MIN_MS);
             tokio::time::sleep(Duration::from_millis(rest_ms as u64)).await;
         }
         None => std::future::pending().await,

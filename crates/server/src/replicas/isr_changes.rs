@@ -99,7 +99,7 @@ async fn propose(node: &Arc<Node>, changes: Vec<Change>) -> Vec<Arc<Cell>> {
         Ok(Err(error)) => Err(error),
         Err(_) => Err(ErrorCode::RequestTimedOut),
     };
-    let now_ms = node.clock.now_ms();
+    let steady_ms = node.clock.steady_ms();
     let (mut again, mut moves) = (Vec::new(), Moves::new());
     for change in changes {
         let result = match &reply {
@@ -112,7 +112,7 @@ async fn propose(node: &Arc<Node>, changes: Vec<Change>) -> Vec<Arc<Cell>> {
         };
         count(node, &change, &result, &mut moves);
         let Change { cell, proposal, .. } = change;
-        if cell.lock().proposal_answered(&proposal, result.as_ref().map_err(|code| *code), now_ms) {
+        if cell.lock().proposal_answered(&proposal, result.as_ref().map_err(|code| *code), steady_ms) {
             again.push(cell);
         }
     }

@@ -145,9 +145,9 @@ async fn watch(node: Arc<Node>) {
             () = tokio::time::sleep(every) => {}
             _ = &mut stopped => return,
         }
-        let now_ms = node.clock.now_ms();
+        let steady_ms = node.clock.steady_ms();
         for cell in node.partitions.table().cells() {
-            if cell.lock().tick(now_ms) {
+            if cell.lock().tick(steady_ms) {
                 node.replicas.propose(cell);
             }
         }
