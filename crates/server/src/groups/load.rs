@@ -9,8 +9,10 @@ use metadata::image::Image;
 use replication::{Ack, Park};
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use storage::ReadError;
 use tokio::runtime::Handle;
 use tracing::{error, info};
@@ -22,6 +24,8 @@ use wire::{ErrorCode, Uuid};
 const AT_ONCE: usize = 2;
 /// Loads that take longer are told of.
 const TELL_AFTER_MS: i64 = 1_000;
+/// The rest after a load that failed; twice as long after each further one, up to the longer.
+const AGAIN: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 enum Failed {
@@ -33,6 +37,17 @@ enum Failed {
     Record(#[from] LoadError),
     #[error("the batch at offset {0} cannot be read: {1}")]
     Batch(i64, String),
+}
+
+impl Failed {
+    /// It says nothing about the records but that the disk does not give them.
+    fn is_of_the_disk(&self) -> bool {
+        match self {
+            Failed::Log(error) => matches!(error, ReadError::Fault(_)),
+            Failed::Io(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+            Failed::Record(_) | Failed::Batch(..) => false,
+        }
+    }
 }
 
 /// Loads coordinators, empty ones on the spot, the others on threads that may wait for the disk.
@@ -62,11 +77,11 @@ pub fn load(node: &Arc<Node>, slots: Vec<Arc<Slot>>) {
 }
 
 fn load_one(node: &Arc<Node>, slot: &Arc<Slot>) {
-    let started_ms = node.clock.now_ms();
+    let started_ms = node.clock.steady_ms();
     let (runtime, cell, epoch) = (node.groups.runtime.clone(), slot.cell.clone(), slot.epoch);
     match read(node, slot) {
         Ok((mut shard, end)) => {
-            let took_ms = node.clock.now_ms() - started_ms;
+            let took_ms = node.clock.steady_ms() - started_ms;
             if took_ms > TELL_AFTER_MS {
                 let groups = shard.store().groups().count();
                 info!(partition = slot.cell.index, groups, took_ms, "the group coordinator has loaded");
@@ -85,6 +100,8 @@ fn load_one(node: &Arc<Node>, slot: &Arc<Slot>) {
             };
             when_committed(&runtime, &cell, Ack { offset: end, epoch, all: true }, serve);
         }
+        // The next leader's load is another one.
+        Err(_) if cell.lock().check_epoch(epoch).is_err() => slot.give_up(node, ErrorCode::NotCoordinator),
         Err(failed) => {
             error!(
                 partition = slot.cell.index,
@@ -92,8 +109,25 @@ fn load_one(node: &Arc<Node>, slot: &Arc<Slot>) {
                 "the groups of this partition of __consumer_offsets cannot be served"
             );
             slot.give_up(node, ErrorCode::CoordinatorNotAvailable);
+            match failed.is_of_the_disk() {
+                // Another replica leads from now on, where there is one.
+                true => node.log_failed(&cell, &failed),
+                false => load_again(node, slot),
+            }
         }
     }
+}
+
+/// What is damaged may be made good, or be deleted.
+fn load_again(node: &Arc<Node>, slot: &Arc<Slot>) {
+    let rest = AGAIN.start().saturating_mul(1 << slot.failures.min(6)).min(*AGAIN.end());
+    let (node, slot) = (node.clone(), slot.clone());
+    node.groups.runtime.clone().spawn(async move {
+        tokio::select! {
+            () = tokio::time::sleep(rest) => node.groups.reload(&node, &slot, slot.failures.saturating_add(1)),
+            _ = node.stopped() => {}
+        }
+    });
 }
 
 /// What was read may be ahead of what is committed, and must not be told before it is. At once, where it is.

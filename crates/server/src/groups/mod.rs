@@ -126,7 +126,7 @@ impl Groups {
             match old.get(&index).filter(|slot| slot.epoch == epoch && Arc::ptr_eq(&slot.cell, &cell)) {
                 Some(slot) => slots.insert(index, slot.clone()),
                 None => {
-                    let slot = Arc::new(Slot::new(cell, epoch));
+                    let slot = Arc::new(Slot::new(cell, epoch, 0));
                     to_load.push(slot.clone());
                     slots.insert(index, slot)
                 }
@@ -147,15 +147,15 @@ impl Groups {
         load::load(node, to_load);
     }
 
-    /// Puts a fresh slot in the place of one that cannot go on, and loads it.
-    fn reload(&self, node: &Arc<Node>, slot: &Arc<Slot>) {
+    /// Puts a fresh slot in the place of one that cannot go on, and loads it, after so many loads that failed.
+    fn reload(&self, node: &Arc<Node>, slot: &Arc<Slot>, failures: u32) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut slots = Slots::clone(&self.slots.load());
         let index = slot.cell.index;
         if slots.get(&index).is_none_or(|current| !Arc::ptr_eq(current, slot)) {
             return;
         }
-        let fresh = Arc::new(Slot::new(slot.cell.clone(), slot.epoch));
+        let fresh = Arc::new(Slot::new(slot.cell.clone(), slot.epoch, failures));
         slots.insert(index, fresh.clone());
         self.slots.store(Arc::new(slots));
         load::load(node, vec![fresh]);

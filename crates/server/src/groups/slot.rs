@@ -16,6 +16,9 @@ use tracing::error;
 use wire::records::{BatchBuilder, BatchHeader, BatchInfo};
 use wire::{ErrorCode, Uuid};
 
+#[cfg(test)]
+mod tests;
+
 /// Where a slot stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -29,6 +32,8 @@ enum Phase {
 pub struct Slot {
     pub cell: Arc<Cell>,
     pub epoch: i32,
+    /// Loads that failed before this one.
+    pub failures: u32,
     phase: watch::Sender<Phase>,
     inner: Mutex<Inner>,
 }
@@ -77,8 +82,8 @@ impl Inner {
 }
 
 impl Slot {
-    pub fn new(cell: Arc<Cell>, epoch: i32) -> Slot {
-        Slot { cell, epoch, phase: watch::Sender::new(Phase::Loading), inner: Mutex::default() }
+    pub fn new(cell: Arc<Cell>, epoch: i32, failures: u32) -> Slot {
+        Slot { cell, epoch, failures, phase: watch::Sender::new(Phase::Loading), inner: Mutex::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -251,7 +256,7 @@ impl Slot {
         );
         self.give_up(node, ErrorCode::NotCoordinator);
         if self.cell.lock().is_leader() && error != ErrorCode::KafkaStorageError {
-            node.groups.reload(node, self);
+            node.groups.reload(node, self, 0);
         }
     }
 
