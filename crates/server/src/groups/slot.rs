@@ -226,24 +226,25 @@ impl Slot {
                     drop(inner);
                     self.commit(node);
                 }
-                Err(Refused { error, clean: true }) if inner.in_flight.is_empty() => {
-                    inner.appending = false;
-                    // What was decided meanwhile was decided on top of it. Under one lock until the shard knows, or more would be,
-                    // and would reach the log.
-                    inner.outbox.clear();
-                    let (now, appended) = (node.groups.now(node), inner.appended);
-                    if let Some(shard) = &mut inner.shard {
-                        let effects = shard.failed(now, error, appended);
-                        node.groups.timer.at(shard.next_deadline());
-                        inner.take(effects);
-                    }
-                }
+                Err(Refused { error, clean: true }) if inner.in_flight.is_empty() => self.undo(node, &mut inner, error),
                 Err(refused) => {
                     // Nobody appends to this slot any more.
                     drop(inner);
                     return self.start_over(node, refused.error);
                 }
             }
+        }
+    }
+
+    /// Nothing of what was to be appended is in the log. What was decided meanwhile was decided on top of it. Under one lock until
+    /// the shard knows, or more would be, and would reach the log.
+    fn undo(&self, node: &Node, inner: &mut Inner, error: ErrorCode) {
+        inner.appending = false;
+        inner.outbox.clear();
+        if let Some(shard) = &mut inner.shard {
+            let effects = shard.failed(node.groups.now(node), error, inner.appended);
+            node.groups.timer.at(shard.next_deadline());
+            inner.take(effects);
         }
     }
 

@@ -141,29 +141,27 @@ fn another_leaders_high_watermark_commits_nothing_here() {
 /// them, nothing of both counts.
 #[test]
 fn what_was_decided_on_top_of_refused_records_goes_with_them() {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
+    run(async {
         let node = node();
         let slot = slot(&node, &[1]);
-        let (first, second) = {
-            let mut partition = slot.cell.lock();
-            let first = ask(&node, &slot, commit(7));
-            // It waits for the lock, with its records in hand.
-            while !slot.inner().appending {
-                std::thread::yield_now();
-            }
-            let second = ask(&node, &slot, commit(8));
-            while slot.inner().outbox.is_empty() {
-                std::thread::yield_now();
-            }
-            let strict = Settings { min_insync_replicas: 2, ..Settings::new(Durability::PageCache) };
-            partition.set_settings(strict);
-            (first, second)
-        };
+        // Somebody appends, and has the first request's records in hand when the second is decided.
+        slot.inner().appending = true;
+        let first = ask(&node, &slot, commit(7));
+        while slot.inner().outbox.is_empty() {
+            yield_now().await;
+        }
+        let in_hand = std::mem::take(&mut slot.inner().outbox);
+        let second = ask(&node, &slot, commit(8));
+        while slot.inner().outbox.is_empty() {
+            yield_now().await;
+        }
+        drop(in_hand);
+        slot.undo(&node, &mut slot.inner(), ErrorCode::CoordinatorNotAvailable);
+        slot.append(&node);
         for asked in [first, second] {
             assert_eq!(outcome(asked.await.unwrap()), ErrorCode::CoordinatorNotAvailable);
         }
         assert_eq!((end_offset(&slot), committed(&slot)), (0, None));
-        slot.cell.lock().set_settings(Settings::new(Durability::PageCache));
         let third = ask(&node, &slot, commit(9));
         assert_eq!(outcome(third.await.unwrap()), ErrorCode::None);
         assert_eq!((end_offset(&slot), committed(&slot)), (1, Some(9)));
