@@ -849,6 +849,18 @@ fn a_broker_that_lost_all_its_directories_is_fenced_once_and_stays_so() {
 }
 
 #[test]
+fn a_broker_that_stops_and_loses_a_directory_in_one_breath_changes_each_partition_once() {
+    let (mut cluster, epochs, _) = with_two_directories(&[1, 2]);
+    let before = cluster.partition("t", 0);
+    let leaves = BrokerHeartbeat { want_shut_down: true, ..heartbeat(1, epochs[0]) };
+    cluster.beat(BrokerHeartbeat { offline_log_dirs: vec![directory(1)], ..leaves }).unwrap();
+    let after = cluster.partition("t", 0);
+    assert_eq!((after.leader, &*after.isr), (2, &[2][..]));
+    assert_eq!((after.leader_epoch, after.partition_epoch), (before.leader_epoch + 1, before.partition_epoch + 1));
+    assert_eq!(cluster.image().cluster.broker(1).unwrap().log_dirs, [directory(101)]);
+}
+
+#[test]
 fn a_broker_that_stops_because_it_lost_all_its_directories_hands_over_first() {
     let (mut cluster, epochs, _) = with_two_directories(&[1, 2]);
     let offline_log_dirs = vec![directory(1), directory(101)];

@@ -101,6 +101,9 @@ impl Step<'_> {
     }
 
     fn check_change(&self, topic: &Topic, key: TopicIdPartition, old: &Partition, new: &Partition) {
+        let repeats = matches!(self.command, Command::AlterPartitionReassignments { .. });
+        let is_one_step = new.partition_epoch == old.partition_epoch + 1;
+        assert!(repeats || is_one_step, "changed more than once: {old:?}, {new:?}; {:?}", self.command);
         if let Some(proposal) = self.proposal(key) {
             assert_eq!(proposal.leader_epoch, old.leader_epoch, "of a leader that leads no more: {old:?}, {new:?}");
             assert_eq!(proposal.partition_epoch, old.partition_epoch, "of a partition that was: {old:?}, {new:?}");
@@ -123,7 +126,11 @@ impl Step<'_> {
             assert!(epoch.is_none() || epoch == known, "{id} joins as {epoch:?}, and is {known:?}");
         }
         let was_complete = |id: i32| old.isr.contains(&id) || old.elr.contains(&id);
-        let is_unclean = new.leader != old.leader && new.leader != NO_LEADER && !was_complete(new.leader);
+        // As in Kafka, an eligible replica is elected uncleanly while somebody is in the ISR who is not up.
+        let recovering = LeaderRecoveryState::Recovering;
+        let must_recover = new.leader_recovery_state == recovering && old.leader_recovery_state != recovering;
+        let is_unclean =
+            new.leader != old.leader && new.leader != NO_LEADER && (!was_complete(new.leader) || must_recover);
         if is_unclean
             && !new.isr.iter().any(|id| self.proposal(key).is_some_and(|p| p.new_isr.iter().any(|m| m.0 == *id)))
         {

@@ -9,7 +9,7 @@ use super::brokers::{
     begin_controlled_shutdown, check_broker_epoch, directories_cordoned, directories_offline, fence_broker,
     unfence_broker,
 };
-use super::{BrokerRegistration, Context, Decision, Refusal};
+use super::{BrokerRegistration, Context, Decision, Refusal, apply_decided};
 use crate::image::Image;
 
 /// A broker says that it lives (BrokerHeartbeat).
@@ -173,8 +173,11 @@ impl Heartbeats {
                 seen.controlled_shutdown_offset = Some(end);
             }
         }
-        if image.metadata_version().has_directories() && !loses_all {
-            records.extend(directories_offline(image, context, broker, &offline));
+        if image.metadata_version().has_directories() && loses && !loses_all {
+            // On what the same heartbeat has made of the partitions: each changes once.
+            let mut image = image.clone();
+            records.iter().for_each(|record| apply_decided(&mut image, record));
+            records.extend(directories_offline(&image, context, broker, &offline));
         }
         if let Some(cordoned) = &request.cordoned_log_dirs {
             records.extend(directories_cordoned(image, broker, cordoned));
