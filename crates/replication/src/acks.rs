@@ -17,23 +17,28 @@ pub struct Ack {
     pub all: bool,
 }
 
-/// Acknowledgements that are waited for.
-#[derive(Default)]
-pub(crate) struct Waiting(Vec<(Ack, Arc<Park>)>);
+/// Requests that wait until something is decided.
+pub(crate) struct Waiting<T>(Vec<(T, Arc<Park>)>);
 
-impl Waiting {
+impl<T> Default for Waiting<T> {
+    fn default() -> Waiting<T> {
+        Waiting(Vec::new())
+    }
+}
+
+impl<T> Waiting<T> {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn push(&mut self, ack: Ack, request: Arc<Park>) {
-        self.0.push((ack, request));
+    pub fn push(&mut self, awaited: T, request: Arc<Park>) {
+        self.0.push((awaited, request));
     }
 
     /// Credits those that are decided; forgets those that nobody waits for.
-    pub fn settle(&mut self, is_decided: impl Fn(&Ack) -> bool) {
-        self.0.retain(|(ack, request)| {
-            let decided = is_decided(ack);
+    pub fn settle(&mut self, is_decided: impl Fn(&T) -> bool) {
+        self.0.retain(|(awaited, request)| {
+            let decided = is_decided(awaited);
             if decided {
                 request.credit(1);
             }

@@ -45,6 +45,9 @@ pub enum Followed {
         /// What was cut had counted as committed: the leader was elected without having it.
         below_high_watermark: bool,
     },
+    /// The leader's log begins inside of a batch (DeleteRecords): the log, which is empty, begins with all of that batch. The
+    /// checkpoints must be written, then this answer is to be taken again, as one to a fetch from here.
+    BegunInside(Position),
     /// The replica is not any more what it was when it asked.
     Stale,
     /// CORRUPT_MESSAGE, for bytes that are not what a leader sends.
@@ -82,6 +85,11 @@ impl Partition {
         {
             return self.part_ways(epoch, end_offset);
         }
+        if let Some(base_offset) = self.begins_inside_of(answer.records) {
+            self.log_mut().truncate_fully_and_start_at(base_offset)?;
+            self.started_anew_at(base_offset);
+            return Ok(self.position().map_or(Followed::Stale, Followed::BegunInside));
+        }
         let (bytes, refusal) = self.take_records(asked, answer.records, now_ms)?;
         self.took(bytes);
         self.follow_high_watermark(answer.high_watermark);
@@ -97,6 +105,14 @@ impl Partition {
                 write_back: self.log_mut().write_back(now_ms),
             }),
         }
+    }
+
+    /// The base offset of the first batch, where the log is empty and begins inside of it.
+    fn begins_inside_of(&self, records: &[u8]) -> Option<i64> {
+        let (start, end) = (self.log().log_start_offset(), self.log().log_end_offset());
+        let first = batches(records).next()?.ok()?;
+        let is_inside = start == end && first.base_offset() < end && end < first.next_offset();
+        is_inside.then(|| first.base_offset())
     }
 
     fn take_records(
@@ -120,17 +136,6 @@ impl Partition {
         let foreign = of_this_epoch < records.len()
             && matches!(batches(&records[of_this_epoch..]).next(), Some(Ok(batch)) if is_of_later(batch.leader_epoch()));
         let records = if foreign { &records[..of_this_epoch] } else { records };
-        let log = self.log();
-        let (start, end) = (log.log_start_offset(), log.log_end_offset());
-        if start == end
-            && let Some(Ok(first)) = batches(records).next()
-            && first.base_offset() < end
-            && end < first.next_offset()
-        {
-            // The leader's log begins inside of a batch (DeleteRecords), and this one with all of it. Until the next
-            // checkpoint, a start after a power cut may take a torn one for lost rather than for a torn end.
-            self.log_mut().truncate_fully_and_start_at(first.base_offset())?;
-        }
         let before = self.log().size_bytes();
         let taken = self.log_mut().append_as_follower(records, now_ms)?;
         let bytes = self.log().size_bytes().saturating_sub(before) as usize;

@@ -202,6 +202,7 @@ impl Partition {
             leader.propose(&isr, &self.brokers);
         }
         self.advance();
+        self.settle_deletions();
         Ok(may_join)
     }
 
@@ -232,6 +233,8 @@ impl Partition {
     /// Whether a change of the ISR is to be proposed.
     pub fn tick(&mut self, steady_ms: i64) -> bool {
         self.now_ms = self.now_ms.max(steady_ms);
+        // Who was to delete records may live no more.
+        self.settle_deletions();
         let (me, view) = (self.me, self.view());
         let Some(leader) = &self.leader else { return false };
         if leader.isr.proposed.is_some() {
@@ -343,11 +346,5 @@ impl Partition {
     pub fn followers(&self) -> impl Iterator<Item = (i32, i64, i64)> + '_ {
         let followers = self.leader.iter().flat_map(|leader| &leader.followers);
         followers.map(|follower| (follower.id, follower.log_end_offset, follower.caught_up_ms))
-    }
-
-    /// Where the log of the follower begins that begins last, or this one: records before it can be deleted nowhere else.
-    pub fn low_watermark(&self) -> i64 {
-        let followers = self.leader.iter().flat_map(|leader| &leader.followers);
-        followers.map(|follower| follower.log_start_offset).fold(self.log().log_start_offset(), i64::min)
     }
 }

@@ -6,11 +6,12 @@
 //! or the cluster; no I/O of its own.
 //!
 //! Reading order: `partition.rs`; `assignment.rs` (what the controller says), `leader.rs` and `isr.rs` (what a leader knows
-//! of its followers), `follower.rs` (how a follower takes what its leader answers), `acks.rs` and `park.rs`.
+//! of its followers), `follower.rs` (how a follower takes what its leader answers), `acks.rs`, `deletion.rs` and `park.rs`.
 
 pub mod acks;
 pub mod assignment;
 pub mod brokers;
+mod deletion;
 pub mod follower;
 pub mod isr;
 mod leader;

@@ -1,6 +1,6 @@
 //! One partition's replica on this node: its log, its role, its high watermark and the requests that wait for it.
 
-use crate::acks::Waiting;
+use crate::acks::{Ack, Waiting};
 use crate::assignment::Assignment;
 use crate::brokers::Brokers;
 use crate::leader::Leader;
@@ -77,7 +77,9 @@ pub struct Partition {
     uncredited_bytes: i64,
     fetches: Lot,
     replica_fetches: Lot,
-    pub(crate) acks: Waiting,
+    pub(crate) acks: Waiting<Ack>,
+    /// The offsets before which there are to be no records anywhere.
+    pub(crate) deletions: Waiting<i64>,
 }
 
 /// What a successful append leaves to do.
@@ -111,6 +113,7 @@ impl Partition {
             fetches: Lot::default(),
             replica_fetches: Lot::default(),
             acks: Waiting::default(),
+            deletions: Waiting::default(),
         }
     }
 
@@ -217,6 +220,7 @@ impl Partition {
         }
         self.advance();
         self.settle_acks();
+        self.settle_deletions();
         Ok(())
     }
 
@@ -439,6 +443,11 @@ impl Partition {
         self.fetches.release_all();
         self.replica_fetches.release_all();
         self.acks.credit_all();
+        self.deletions.credit_all();
         self.uncredited_bytes = 0;
+    }
+
+    pub(crate) fn release_replica_fetches(&mut self) {
+        self.replica_fetches.release_all();
     }
 }

@@ -208,7 +208,17 @@ fn a_follower_begins_inside_of_a_batch_where_the_leaders_log_does() {
     late.assign(&assignment(1, 1, 1, ALL, ALL), 0);
     let asked = late.partition.position().unwrap();
     late.partition.out_of_range(&asked, 7, 12).unwrap();
-    let followed = fetch(&mut r[0], &mut late, 0);
+    late.sync();
+    assert_eq!(late.partition.log().recovery_point(), 7);
+    let asked = late.partition.position().unwrap();
+    let response = answer(&mut r[0].partition, 3, &asked, 0).unwrap();
+    let followed = late.partition.take_answer(&asked, &response.as_answer(), 0).unwrap();
+    let Followed::BegunInside(begun) = followed else { panic!("{followed:?}") };
+    // Nothing is in the log yet that the checkpoints of now would call synced after a power cut.
+    let log = late.partition.log();
+    assert_eq!((begun.offset, log.log_start_offset(), log.log_end_offset(), log.recovery_point()), (5, 5, 5, 5));
+    assert_eq!(late.high_watermark(), 5);
+    let followed = late.partition.take_answer(&begun, &response.as_answer(), 0).unwrap();
     assert!(matches!(followed, Followed::Advanced { .. }), "{followed:?}");
     fetch(&mut r[0], &mut late, 0);
     assert_eq!((late.end(), late.high_watermark(), late.partition.log().log_start_offset()), (12, 12, 7));

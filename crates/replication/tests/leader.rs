@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use replication::{Ack, Agreed, Assignment, Durability, Park, Partition, ReplicaFetch, Role, Settings};
+use replication::{Ack, Agreed, Assignment, Brokers, Durability, Park, Partition, ReplicaFetch, Role, Settings};
 use std::sync::Arc;
 use storage::testing::MemDisk;
 use storage::{Log, LogConfig, OpenMode, Read, RealDisk};
@@ -473,4 +473,66 @@ fn no_follower_is_late_because_the_wall_clock_was_set() {
     }
     assert!(a.partition.tick(40_001), "the third was not caught up for too long");
     assert_eq!(a.partition.proposal().unwrap().isr, [(1, 101), (2, 102)]);
+}
+
+/// Three replicas with ten records, all of them committed, of which each log has all.
+fn three_with_records(brokers: &Arc<Brokers>) -> (Replica, Replica, Replica) {
+    let [mut a, mut b, mut c] = [1, 2, 3].map(|id| Replica::new(id, settings(Durability::PageCache, 1), brokers));
+    for replica in [&mut a, &mut b, &mut c] {
+        replica.assign(&assignment(1, 1, 1, ALL, ALL), 0);
+    }
+    a.append(10, true, 0).unwrap();
+    for _ in 0..2 {
+        fetch(&mut a, &mut b, 1);
+        fetch(&mut a, &mut c, 1);
+    }
+    (a, b, c)
+}
+
+#[test]
+fn records_are_deleted_once_every_live_replica_has_done_it_and_they_hear_at_once() {
+    let (mut a, mut b, mut c) = three_with_records(&brokers(ALL));
+    a.partition.delete_records(6, 2).unwrap();
+    let (waiting, fetch_of_follower) = (Park::new(1), Park::new(1));
+    a.partition.park_replica_fetch(fetch_of_follower.clone());
+    a.partition.park_deletion(6, waiting.clone());
+    assert!(fetch_of_follower.is_released(), "a follower hears at once");
+    assert_eq!((a.partition.deleted(6), a.partition.low_watermark()), (None, 0));
+    assert!(a.partition.is_to_delete(0) && !a.partition.is_to_delete(6) && !a.partition.is_to_delete(-1));
+    for follower in [&mut b, &mut c] {
+        assert!(!waiting.is_released());
+        fetch(&mut a, follower, 3); // hears of it
+        fetch(&mut a, follower, 3); // says so
+    }
+    assert!(waiting.is_released());
+    assert_eq!((a.partition.deleted(6), b.partition.log().log_start_offset()), (Some(Ok(6)), 6));
+    assert!(!a.partition.is_to_delete(0), "nobody waits any more");
+    let again = Park::new(1);
+    a.partition.park_deletion(4, again.clone());
+    assert!(again.is_released(), "it was deleted before");
+    assert_eq!(a.partition.deleted(4), Some(Ok(6)));
+}
+
+#[test]
+fn a_deletion_waits_for_no_dead_broker_and_not_for_what_another_leader_does() {
+    let brokers = brokers(ALL);
+    let (mut a, mut b, _) = three_with_records(&brokers);
+    let waiting = Park::new(1);
+    a.partition.delete_records(6, 2).unwrap();
+    a.partition.park_deletion(6, waiting.clone());
+    fetch(&mut a, &mut b, 3);
+    fetch(&mut a, &mut b, 3);
+    assert_eq!(a.partition.deleted(6), None, "the third has not");
+    brokers.set([(1, 101), (2, 102)]);
+    assert_eq!(a.partition.deleted(6), Some(Ok(6)));
+    a.partition.tick(4);
+    assert!(waiting.is_released());
+
+    brokers.set([(1, 101), (2, 102), (3, 103)]);
+    let waiting = Park::new(1);
+    a.partition.delete_records(8, 5).unwrap();
+    a.partition.park_deletion(8, waiting.clone());
+    a.assign(&assignment(2, 2, 2, ALL, ALL), 6);
+    assert!(waiting.is_released());
+    assert_eq!(a.partition.deleted(8), Some(Err(ErrorCode::NotLeaderOrFollower)));
 }

@@ -205,12 +205,15 @@ impl LogDirs {
         now_ms: i64,
     ) -> Result<OpenedLog, Fault> {
         let key = (topic.name.to_string(), partition);
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(&key).unwrap_or_default();
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(&key).unwrap_or_default();
         let mut here = Vec::new();
         for at in found.dirs {
             if self.belongs(&self.dirs[at], topic, partition)? {
                 here.push(self.dirs[at].clone());
             }
+        }
+        if here.is_empty() {
+            here.extend(self.abandoned(&mut found.copies, topic, partition, assigned)?);
         }
         let dir = self.only_one(here, topic, partition, assigned)?;
         let is_new = dir.is_none();
@@ -235,6 +238,7 @@ impl LogDirs {
     fn mode(&self, dir: &Dir, topic_id: Uuid, partition: i32) -> OpenMode {
         OpenMode {
             shutdown: dir.log_dir.shutdown(),
+            is_seamless: dir.log_dir.was_ours(),
             fds: self.fds.clone(),
             jitter_seed: u64::from_be_bytes(std::array::from_fn(|i| topic_id.0[i])) ^ partition as u64,
             ..OpenMode::default()
@@ -321,8 +325,35 @@ impl LogDirs {
         copy
     }
 
+    /// Where a copy is the partition now: its log is in none of the directories any more, and the controller knows that the
+    /// copy, which was level, was to take its place.
+    fn abandoned(
+        &self,
+        copies: &mut Vec<(usize, PathBuf)>,
+        topic: &Topic,
+        partition: i32,
+        assigned: Uuid,
+    ) -> Result<Option<Arc<Dir>>, Fault> {
+        let is_it = |(at, path): &(usize, PathBuf)| {
+            let dir = &self.dirs[*at];
+            let id = partition_dir::read_metadata(&*self.disk, path).ok().flatten();
+            dir.of_partitions && dir.id == assigned && id == Some(topic.id)
+        };
+        let Some(found) = copies.iter().position(is_it) else { return Ok(None) };
+        let (at, path) = copies.swap_remove(found);
+        let dir = &self.dirs[at];
+        dir.log_dir.adopt(&path, &topic.name, partition)?;
+        warn!(from = %path.display(), to = %dir.log_dir.partition_path(&topic.name, partition).display(),
+            "the log that was being moved is gone: its copy takes its place");
+        Ok(Some(dir.clone()))
+    }
+
     /// The directory that counts, of those that have the partition. A process that ended between giving the copy the
-    /// partition's name and taking it from the log before left both, which were alike: the others are put aside.
+    /// partition's name and taking it from the log before left both, which were alike: the one that the controller knows
+    /// counts, and the others are put aside. That says nothing where the move ended because that directory failed.
+    ///
+    /// # Errors
+    /// A [`Fault`] where nobody knows which one counts, as in Kafka.
     fn only_one(
         &self,
         mut found: Vec<Arc<Dir>>,
@@ -330,10 +361,13 @@ impl LogDirs {
         partition: i32,
         assigned: Uuid,
     ) -> Result<Option<Arc<Dir>>, Fault> {
-        if found.is_empty() {
-            return Ok(None);
-        }
-        let at = found.iter().position(|dir| dir.id == assigned).unwrap_or(0);
+        let lost = |dir: &Arc<Dir>| dir.log_dir.shutdown() == Shutdown::PowerCut;
+        let counts = |dir: &Arc<Dir>| dir.id == assigned && (!lost(dir) || found.iter().all(lost));
+        let at = match found.len() {
+            0 => return Ok(None),
+            1 => 0,
+            _ => found.iter().position(counts).ok_or_else(|| duplicate(&found, &topic.name, partition))?,
+        };
         let one = found.swap_remove(at);
         for dir in found {
             let path = dir.log_dir.partition_path(&topic.name, partition);
@@ -411,6 +445,18 @@ impl Dir {
         self.partitions.fetch_sub(1, Ordering::Relaxed);
         self.log_dir.mark_copy_deleted(from, topic, partition, unique)
     }
+}
+
+fn duplicate(found: &[Arc<Dir>], topic: &str, partition: i32) -> Fault {
+    let [one, other] = [&found[0], &found[1]].map(|dir| dir.log_dir.partition_path(topic, partition));
+    let why = format!(
+        "Duplicate log directories for {topic}-{partition} are found in both {} and {}. A log directory may have failed while \
+         the replica was moved between them, or files were copied. Remove one of the two: the one in the directory that \
+         failed, or the one with older records.",
+        one.display(),
+        other.display()
+    );
+    Fault::new("choose", one, &std::io::Error::other(why))
 }
 
 /// Says what a crash did to a log, and what was done about it.

@@ -67,6 +67,9 @@ pub struct OpenMode {
     pub recovery_point: i64,
     /// Records before it are deleted.
     pub log_start_offset: i64,
+    /// Whoever wrote the log begins each segment where the one before ends, and compacts nothing beyond the recovery point
+    /// that the checkpoint has: what is missing between two segments beyond it was lost. Apache Kafka does neither.
+    pub is_seamless: bool,
     /// Shared by all logs of the node.
     pub fds: Arc<FdBudget>,
     /// A number of the caller's choice, to spread time-based rolls by up to `segment.jitter.ms`.

@@ -23,6 +23,7 @@ pub struct LogDir {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     shutdown: Shutdown,
+    was_ours: bool,
     broker_epoch: Option<i64>,
     meta: Option<MetaProperties>,
     _lock: Box<dyn LockGuard>,
@@ -100,7 +101,8 @@ impl LogDir {
         };
         let meta = MetaProperties::read(&*disk, path).context("read meta.properties in", path)?;
         let broker_epoch = marker.as_deref().and_then(broker_epoch_of);
-        Ok(LogDir { disk, path: path.to_owned(), shutdown, broker_epoch, meta, _lock: lock })
+        let was_ours = last_boot_id.is_some();
+        Ok(LogDir { disk, path: path.to_owned(), shutdown, was_ours, broker_epoch, meta, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
@@ -110,6 +112,11 @@ impl LogDir {
     /// How the last user left it.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown
+    }
+
+    /// Whether the last user was no Apache Kafka.
+    pub fn was_ours(&self) -> bool {
+        self.was_ours
     }
 
     /// The broker epoch that the last user noted at a clean shutdown: the proof of it (KIP-966).
@@ -162,9 +169,10 @@ impl LogDir {
     /// not take this for a kill.
     pub fn distrust(&self) -> Result<(), Fault> {
         let path = self.path.join(BOOT_ID_FILE);
-        match self.disk.remove_file(&path) {
+        // It stays, for the directory is ours all the same.
+        match self.disk.open(&path, Access::Write).and_then(|file| file.truncate(0)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.context("remove", &path),
+            emptied => emptied.context("empty", &path),
         }
     }
 
@@ -278,6 +286,12 @@ impl LogDir {
         self.disk.rename(path, &to).context("rename", path)?;
         self.sync()?;
         Ok(to)
+    }
+
+    /// Gives a partition's copy in `from` the partition's name, durably.
+    pub fn adopt(&self, from: &Path, topic: &str, partition: i32) -> Result<(), Fault> {
+        self.disk.rename(from, &self.partition_path(topic, partition)).context("rename", from)?;
+        self.sync()
     }
 
     /// Renames a partition's directory, so that its name is free at once; [`LogDir::remove`] it after

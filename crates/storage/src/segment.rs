@@ -23,6 +23,8 @@ const LOOKUP_CHUNK: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub base_offset: i64,
+    /// Behind its last batch, as far as batches were noted since it was opened: all of them in the active segment.
+    pub end_offset: i64,
     /// Bytes of whole batches in the log file.
     pub size: u32,
     pub log: FileSlot,
@@ -82,6 +84,7 @@ impl Segment {
         let (offsets, times) = make().context("create segment", &log)?;
         Ok(Segment {
             base_offset,
+            end_offset: base_offset,
             size: 0,
             offsets,
             times,
@@ -112,6 +115,7 @@ impl Segment {
         let max_timestamp = times.last().unwrap_or((-1, base_offset));
         Ok(Segment {
             base_offset,
+            end_offset: base_offset,
             size,
             log,
             offsets,
@@ -160,6 +164,7 @@ impl Segment {
             self.bytes_since_entry = 0;
         }
         self.size += size;
+        self.end_offset = last_offset + 1;
         self.bytes_since_entry = self.bytes_since_entry.saturating_add(size);
         Ok(())
     }
@@ -180,6 +185,7 @@ impl Segment {
     /// Begins again at `position`, where [`Segment::note_batch`] is to be called for the batches that follow.
     pub fn rewind(&mut self, position: u32) {
         self.size = position;
+        self.end_offset = self.base_offset;
         self.bytes_since_entry = 0;
         self.max_timestamp = self.times.last().unwrap_or((-1, self.base_offset));
         self.first_timestamp = None;

@@ -43,6 +43,7 @@ fn clean_stop_kill_and_power_cut_are_told_apart() {
     let disk = MemDisk::new();
     let dir = open(&disk, BOOT);
     assert_eq!(dir.shutdown(), Shutdown::PowerCut, "nothing is known of a new directory");
+    assert!(!dir.was_ours(), "it may have been Kafka's");
     dir.begin(BOOT).unwrap();
     drop(dir);
     let dir = open(&disk, BOOT);
@@ -75,7 +76,9 @@ fn clean_stop_kill_and_power_cut_are_told_apart() {
     dir.distrust().unwrap();
     dir.distrust().unwrap();
     drop(dir);
-    assert_eq!(open(&disk, BOOT).shutdown(), Shutdown::PowerCut, "what a failed disk kept is not known");
+    let dir = open(&disk, BOOT);
+    assert_eq!(dir.shutdown(), Shutdown::PowerCut, "what a failed disk kept is not known");
+    assert!(dir.was_ours(), "it is ours all the same");
 }
 
 #[test]

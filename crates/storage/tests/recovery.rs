@@ -110,6 +110,28 @@ fn damage_below_the_recovery_point_is_kept_reported_and_never_served() {
     }
 }
 
+/// What was damaged is not there any more then, and comes again.
+#[test]
+fn a_log_that_is_cut_inside_of_damage_ends_where_that_begins() {
+    let disk = MemDisk::new();
+    let (mut log, _) = on(&disk, one_segment(), Shutdown::Clean, 0);
+    for n in 0..20 {
+        append_one(&mut log, batch(&[NOW + n; 5], 40), 1).unwrap();
+    }
+    sync(&mut log);
+    let (before, from) = (read_all(&log), position_of(&log, 60));
+    drop(log);
+    disk.edit(&file(0, ".log"), |bytes| bytes[from + 80] ^= 0x55);
+    let (mut log, recovery) = on(&disk, one_segment(), Shutdown::PowerCut, 100);
+    assert_eq!((recovery.damage.len(), log.log_end_offset()), (1, 100));
+    log.truncate_to(62).unwrap();
+    assert_eq!((log.log_end_offset(), log.damage().len()), (60, 0));
+    for (_, bytes) in &before[12..] {
+        log.append_as_follower(bytes, NOW).unwrap().unwrap();
+    }
+    assert_eq!(read_all(&log), before);
+}
+
 #[test]
 fn holes_above_the_recovery_point_end_the_log_and_what_followed_is_set_aside() {
     let disk = MemDisk::new();
@@ -127,20 +149,18 @@ fn holes_above_the_recovery_point_end_the_log_and_what_followed_is_set_aside() {
 }
 
 #[test]
-fn a_segment_whose_end_is_missing_ends_the_log_unless_compaction_may_have_taken_it() {
-    for compact in [false, true] {
+fn a_segment_whose_end_is_missing_ends_the_log_unless_others_may_have_compacted_it() {
+    for (compact, is_seamless) in [(false, false), (false, true), (true, true), (true, false)] {
         let disk = MemDisk::new();
         let log = synced(&disk, small(), 100);
         let before = read_all(&log);
         drop(log);
-        let mut logs: Vec<PathBuf> =
-            disk.paths().into_iter().filter(|path| path.to_string_lossy().ends_with(".log")).collect();
-        logs.sort();
+        let logs = logs(&disk);
         let size = before[0].1.len();
         disk.edit(&logs[0], |bytes| bytes.truncate(size * 3));
         let config = LogConfig { compact, ..small() };
-        let (log, recovery) = on(&disk, config, Shutdown::PowerCut, 0);
-        if compact {
+        let (log, recovery) = after_power_cut(&disk, config, 0, is_seamless);
+        if compact && !is_seamless {
             assert_eq!((log.log_end_offset(), recovery.cut), (100, None));
         } else {
             assert_eq!(read_all(&log), before[..3]);
@@ -149,6 +169,58 @@ fn a_segment_whose_end_is_missing_ends_the_log_unless_compaction_may_have_taken_
             assert!(disk.bytes(&aside).is_some(), "what follows is kept in a file beside");
         }
     }
+}
+
+fn logs(disk: &MemDisk) -> Vec<PathBuf> {
+    let mut logs: Vec<PathBuf> =
+        disk.paths().into_iter().filter(|path| path.to_string_lossy().ends_with(".log")).collect();
+    logs.sort();
+    logs
+}
+
+fn after_power_cut(disk: &MemDisk, config: LogConfig, at: i64, is_seamless: bool) -> (Log, storage::Recovery) {
+    open(disk.arc(), Path::new(DIR), config, OpenMode { is_seamless, ..mode(Shutdown::PowerCut, at) })
+}
+
+/// A batch that a leader had at `offset`.
+fn at(offset: i64) -> Vec<u8> {
+    let mut bytes = batch(&[NOW + offset], 40);
+    wire::records::stamp(&mut bytes, offset, 1);
+    bytes
+}
+
+/// The leader's log was compacted: offsets are missing between batches, and so between the follower's segments. None of
+/// that is synced here, but all of it is there.
+#[test]
+fn what_a_follower_has_of_a_compacted_log_does_not_look_lost() {
+    let disk = MemDisk::new();
+    let config = LogConfig { compact: true, ..small() };
+    let (mut log, _) = on(&disk, config.clone(), Shutdown::Clean, 0);
+    for offset in (0..400).step_by(7) {
+        log.append_as_follower(&at(offset), NOW).unwrap().unwrap();
+        if offset % 5 == 0 {
+            // Where nothing is to be cut, the end moves into the gap all the same.
+            log.append_as_follower(&at(offset + 5), NOW).unwrap().unwrap();
+            log.truncate_to(offset + 3).unwrap();
+            assert!(log.roll_if_due(NOW + (offset + 1) * 1_000_000_000).unwrap());
+        }
+    }
+    // So far away that an index needs another segment.
+    log.append_as_follower(&at(5_000_000_000), NOW).unwrap().unwrap();
+    let before = read_all(&log);
+    assert!(log.segment_count() > 10, "{}", log.segment_count());
+    drop(log);
+    let (log, recovery) = after_power_cut(&disk, config.clone(), 0, true);
+    assert_eq!((read_all(&log), recovery.cut), (before.clone(), None));
+    drop(log);
+    let logs = logs(&disk);
+    let size = before[0].1.len();
+    disk.edit(&logs[3], |bytes| bytes.truncate(bytes.len() - size));
+    let (log, recovery) = after_power_cut(&disk, config, 0, true);
+    let kept = read_all(&log);
+    assert_eq!(kept, before[..kept.len()]);
+    assert_eq!(recovery.cut.unwrap().reason, "the end of the segment is missing");
+    assert!(kept.len() < before.len());
 }
 
 #[test]
@@ -234,6 +306,12 @@ fn leader_epochs_are_gathered_from_the_log_when_their_file_is_unreadable() {
         let (log, recovery) = on(&disk, small(), Shutdown::PowerCut, 100);
         assert!(recovery.rebuilt_epochs);
         assert_eq!(log.epochs(), epochs);
+    }
+    for shutdown in [Shutdown::Clean, Shutdown::Killed, Shutdown::PowerCut] {
+        use storage::Disk;
+        disk.remove_file(&Path::new(DIR).join("leader-epoch-checkpoint")).unwrap();
+        let (log, recovery) = on(&disk, small(), shutdown, 100);
+        assert_eq!((log.epochs(), recovery.rebuilt_epochs), (&*epochs, true), "{shutdown:?}");
     }
 }
 

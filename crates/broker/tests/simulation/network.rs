@@ -313,6 +313,13 @@ impl World {
                 self.place(to.id, leader);
                 Ok(true)
             }
+            Followed::BegunInside(begun) => {
+                let node = self.nodes.get_mut(&to.id).unwrap();
+                let partition = &node.process.as_ref().unwrap().partition;
+                node.recovery_point = partition.log().recovery_point();
+                node.high_watermark = partition.high_watermark();
+                self.take(to, leader, &begun, answer)
+            }
             Followed::Stale => {
                 self.place(to.id, leader);
                 Ok(false)

@@ -20,7 +20,7 @@ fn create(cluster: &Cluster, words: &[&str]) {
     wait("the topic is made", || cluster.tool("kafka-topics", &words).status.success().then_some(()));
 }
 
-fn produce(cluster: &Cluster, topic: &str, lines: &str) {
+pub fn produce(cluster: &Cluster, topic: &str, lines: &str) {
     let words = ["--bootstrap-server", &cluster.addresses(), "--topic", topic];
     let mut child = klamm("kafka-console-producer", &words).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();

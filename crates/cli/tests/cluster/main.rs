@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 mod absent;
+mod deletion;
 mod failed_dirs;
 mod failover;
+mod moves;
 mod nodes;
 mod offsets;
 mod racks;

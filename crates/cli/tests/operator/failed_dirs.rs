@@ -6,10 +6,17 @@ use super::broker::{Broker, wait_until};
 use super::full_disk::small_disk;
 
 /// Has everything that opens a file in this directory fail from now on.
-fn break_dir(b: &Broker, dir: &str) {
+pub fn break_dir(b: &Broker, dir: &str) {
     let path = b.folder.path().join(dir);
     fs::rename(&path, b.folder.path().join(format!("{dir}.gone"))).unwrap();
     fs::write(path, "").unwrap();
+}
+
+/// Makes good what [`break_dir`] did.
+pub fn mend_dir(b: &Broker, dir: &str) {
+    let path = b.folder.path().join(dir);
+    fs::remove_file(&path).unwrap();
+    fs::rename(b.folder.path().join(format!("{dir}.gone")), path).unwrap();
 }
 
 /// The partitions in each of the log directories that the broker names.

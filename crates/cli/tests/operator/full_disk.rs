@@ -46,7 +46,7 @@ impl SmallDisk {
         assert!(status.unwrap().success());
     }
 
-    fn enlarge(&self, size: &str) {
+    pub fn enlarge(&self, size: &str) {
         let launcher = self.launcher();
         let remount = ["mount", "-o", &format!("remount,size={size}"), &self.path];
         let status = Command::new(&launcher[0]).args(&launcher[1..]).args(remount).status().unwrap();
@@ -62,7 +62,7 @@ impl Drop for SmallDisk {
 }
 
 /// The topic of these whose partition is in the directory of this name, and one that is elsewhere.
-fn placed<'t>(b: &Broker, topics: &[&'t str], dir: &str) -> (&'t str, &'t str) {
+pub fn placed<'t>(b: &Broker, topics: &[&'t str], dir: &str) -> (&'t str, &'t str) {
     let described = b.tool("kafka-log-dirs", &["--describe"]);
     let json: serde_json::Value = serde_json::from_str(described.lines().last().unwrap()).unwrap();
     let dirs = json["brokers"][0]["logDirs"].as_array().unwrap();

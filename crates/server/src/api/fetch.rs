@@ -239,6 +239,7 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
             Err(error) => return Fetched::refused(error),
         }
         (fetched.high_watermark, fetched.is_news) = partition.tell_high_watermark(replica);
+        fetched.is_news |= partition.is_to_delete(log_start_offset);
         fetched.last_stable_offset = partition.last_stable_offset();
     }
     fetched

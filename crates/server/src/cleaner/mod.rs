@@ -4,6 +4,8 @@
 //! partition's lock is held to look at a log, and to take a cleaned segment in; never while anything is read or written.
 
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use settings::{CleanerSettings, Throttle};
 
@@ -225,7 +227,12 @@ impl Cleaner {
         let mut replace =
             |replacement: &storage::Replacement| Ok(cell.lock().log_mut().replace(replacement, node.clock.now_ms())?);
         let seed = chance::uuid().0;
-        let cleaned = storage::clean(&plan, settings.limits(), seed, node.clock.now_ms(), &mut pace, &mut replace);
+        // What is left out must lie below the recovery point for the next start as well: beyond it, it would look lost.
+        let dir = node.housekeeping.dirs.by_path(&cell.log_dir());
+        let written = dir.map_or(Ok(()), |dir| node.housekeeping.checkpoint_dir(node, dir));
+        let cleaned = written.map_err(CleaningError::from).and_then(|()| {
+            storage::clean(&plan, settings.limits(), seed, node.clock.now_ms(), &mut pace, &mut replace)
+        });
         let cleaned = cleaned.map_err(|error| match error {
             CleaningError::Damaged(_) if !cell.lock().log().is_current(&plan) => CleaningError::Stopped,
             error => error,

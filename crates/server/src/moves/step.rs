@@ -137,6 +137,9 @@ impl Move {
         if self.is_given_up() {
             return Err(Failed::GivenUp);
         }
+        if partition.log().fault().is_some() {
+            return Err(Failed::SourceOffline);
+        }
         let Some(source) = node.housekeeping.dirs.by_path(&cell.log_dir()).cloned() else { return Ok(None) };
         if !self.level_out(copy, partition.log(), node.clock.now_ms())? {
             return Ok(None);

@@ -326,6 +326,7 @@ impl Task {
         to_sync: &mut Vec<Arc<Cell>>,
     ) {
         let clock = self.node.clock;
+        let mut asked = *asked;
         let followed = match verdict {
             Verdict::Take => {
                 let records = answer.records.as_ref().and_then(Records::borrowed).unwrap_or_default();
@@ -337,7 +338,17 @@ impl Task {
                     records,
                 };
                 cell.used.store(true, Relaxed);
-                cell.lock().take_answer(asked, &answer, clock.now_ms())
+                let followed = cell.lock().take_answer(&asked, &answer, clock.now_ms());
+                match followed {
+                    Ok(Followed::BegunInside(begun)) => {
+                        if !self.write_down(cell, begun.offset).await {
+                            return self.fetcher.rest(key(cell), clock.steady_ms());
+                        }
+                        asked = begun;
+                        cell.lock().take_answer(&asked, &answer, clock.now_ms())
+                    }
+                    followed => followed,
+                }
             }
             Verdict::Rest | Verdict::AskForRange => return self.fetcher.rest(key(cell), clock.steady_ms()),
             Verdict::Complain => {
@@ -346,7 +357,13 @@ impl Task {
                 return self.fetcher.rest(key(cell), clock.steady_ms());
             }
         };
-        self.followed(cell, asked, followed, to_sync).await;
+        self.followed(cell, &asked, followed, to_sync).await;
+    }
+
+    /// Has the checkpoints of `cell` written, whose log ends at `to` now.
+    async fn write_down(&self, cell: &Arc<Cell>, to: i64) -> bool {
+        let (node, at) = (self.node.clone(), cell.clone());
+        spawn_blocking(move || truncation::write_down(&node, &at, to)).await.is_ok()
     }
 
     /// What became of an answer.
@@ -377,13 +394,13 @@ impl Task {
                         "the leader does not have records that were committed: it was elected without having been in sync, and \
                          they are lost");
                 }
-                let (node, at) = (self.node.clone(), cell.clone());
-                if spawn_blocking(move || truncation::write_down(&node, &at, to)).await.is_err() {
+                if !self.write_down(cell, to).await {
                     return self.fetcher.rest(key(cell), steady_ms);
                 }
                 self.place(cell);
             }
-            Ok(Followed::Stale) => self.place(cell),
+            // Taken again, no answer begins inside of a batch.
+            Ok(Followed::Stale | Followed::BegunInside(_)) => self.place(cell),
             Ok(Followed::Refused(code)) => {
                 warn!(topic = %cell.topic, partition = cell.index, leader = self.leader, offset = asked.offset, error = code.name(),
                     "what the leader sent is not taken");

@@ -102,7 +102,7 @@ impl Log {
             let shape = (noted.size, noted.max_timestamp, noted.last_offset);
             if self.must_roll(shape, now_ms)? {
                 self.write_accepted(&batches[written..at], end)?;
-                self.roll(now_ms)?;
+                self.roll_for(noted.base_offset, noted.last_offset, now_ms)?;
                 (written, end) = (at, 0);
             }
             let batch = &mut batches[at];
@@ -248,7 +248,7 @@ impl Log {
             };
             if self.must_roll((noted.size, noted.max_timestamp, noted.last_offset), now_ms)? {
                 self.write_range(&bytes[written..taken.bytes], end)?;
-                self.roll_at(noted.base_offset, now_ms)?;
+                self.roll_for(noted.base_offset, noted.last_offset, now_ms)?;
                 (written, end) = (taken.bytes, 0);
             }
             self.apply_replicated(&batch, now_ms)?;

@@ -123,7 +123,8 @@ impl Log {
     }
 
     /// Takes a cleaned segment in the place of the old ones, whose files go after `file.delete.delay.ms`. False when the
-    /// old ones are not there any more.
+    /// old ones are not there any more. The recovery point that the log had when it was looked at must be in its checkpoint:
+    /// a gap beyond that one looks like a loss (`OpenMode::is_seamless`).
     pub fn replace(&mut self, replacement: &Replacement, now_ms: i64) -> Result<bool, Fault> {
         self.online()?;
         let replaced = self.try_replace(replacement, now_ms);

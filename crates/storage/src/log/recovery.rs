@@ -159,7 +159,11 @@ impl Log {
     ) -> Result<(), Fault> {
         let mut epochs_before = self.epochs.clone();
         // The log's start goes back in a crash and its history does not: it would say of older epochs that they end there.
-        let begins_late = self.epochs.entries().first().is_some_and(|first| first.start_offset > self.log_start_offset);
+        // And a file that somebody removed would have a follower take any leader's log for its own.
+        let begins_late = match self.epochs.entries().first() {
+            Some(first) => first.start_offset > self.log_start_offset,
+            None => self.size_bytes() > 0,
+        };
         if recovery.rebuilt_epochs || begins_late {
             self.gather_epochs()?;
             recovery.rebuilt_epochs |= self.epochs != epochs_before;
@@ -237,12 +241,15 @@ impl Log {
         if self.epochs != epochs_before { self.store_epochs() } else { Ok(()) }
     }
 
-    /// Whether a power cut took the end of a segment, though the next one is there. Only compaction leaves such gaps.
+    /// Whether a power cut took the end of a segment, though the next one is there. Otherwise only compaction leaves such
+    /// gaps, and followers of a compacted log that is not seamless, or where an index could not reach across.
     fn has_lost_end(&self, at: usize, open: &OpenMode) -> bool {
+        let (base, next) = (self.segments[at].base_offset, self.segments[at + 1].base_offset);
         open.shutdown == Shutdown::PowerCut
-            && !self.config.compact
+            && (open.is_seamless || !self.config.compact)
             && self.log_end_offset >= open.recovery_point
-            && self.log_end_offset < self.segments[at + 1].base_offset
+            && self.log_end_offset < next
+            && next - base <= i64::from(i32::MAX)
     }
 
     /// Where checking begins: the last index entry that agrees with the log. `below` leaves out entries of offsets that

@@ -59,11 +59,16 @@ impl Log {
 
     /// Begins a new segment at the log's end.
     pub(super) fn roll(&mut self, now_ms: i64) -> Result<(), Fault> {
-        self.roll_at(self.log_end_offset, now_ms)
+        self.roll_for(self.log_end_offset, self.log_end_offset, now_ms)
     }
 
-    /// Begins a new segment at `base_offset`, which is the log's end or, for a follower, beyond it.
-    pub(super) fn roll_at(&mut self, base_offset: i64, now_ms: i64) -> Result<(), Fault> {
+    /// Begins a new segment for a batch with these first and last offsets. It begins where the last batch ends, though a
+    /// follower's next one may come from behind a gap that compaction left: otherwise nobody could tell that gap from an end
+    /// which a power cut took. Only where an index cannot reach as far, it begins with the batch.
+    pub(super) fn roll_for(&mut self, first_offset: i64, last_offset: i64, now_ms: i64) -> Result<(), Fault> {
+        let end_offset = self.active().end_offset;
+        let is_near = last_offset - end_offset <= i64::from(i32::MAX);
+        let base_offset = if is_near { end_offset } else { first_offset };
         let last = self.segments.len() - 1;
         self.segments[last].seal()?;
         self.take_snapshot(base_offset)?;

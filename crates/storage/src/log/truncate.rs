@@ -3,8 +3,8 @@
 //! A cut is on the disk before the next append. Otherwise a power cut could bring back old batches between new ones,
 //! with offsets, epochs and CRCs in order: a log that differs from its leader's and that nothing can tell from it.
 
-use super::Log;
 use super::write_back::Progress;
+use super::{Damage, Log};
 use crate::disk::{Context, Fault};
 use crate::planted::Bug;
 use crate::segment::{Segment, TXN_INDEX_SUFFIX};
@@ -69,11 +69,15 @@ impl Log {
         let segment = &mut self.segments[keep];
         let place = segment.find(offset);
         let path = segment.log.path();
-        // Damage before the offset does not keep us from cutting behind it: the position is then where it begins.
+        // Damage before the offset does not keep us from cutting: where it was found before, the log ends where it begins.
         let (position, end) = match place {
             Ok(Some(place)) => (place.position, place.base_offset),
             Ok(None) => (segment.size, offset),
-            Err(crate::scan::Stop::Bad { position, .. }) => (position as u32, offset),
+            Err(crate::scan::Stop::Bad { position, .. }) => {
+                let base_offset = segment.base_offset;
+                let known = |damage: &&Damage| damage.segment == base_offset && damage.position == position;
+                (position as u32, self.damage.iter().find(known).map_or(offset, |damage| damage.offset))
+            }
             Err(crate::scan::Stop::Io(error)) => return Err(Fault::new("read", path, &error)),
         };
         segment.cut(end, position, &self.config)?;

@@ -88,6 +88,8 @@ struct World {
     sequences: [i32; PRODUCERS],
     is_open: [bool; PRODUCERS],
     checkpoint: Option<i64>,
+    /// The recovery point as its checkpoint has it.
+    recovery_point: i64,
     start: i64,
     now_ms: i64,
     /// When each tombstone may go, once a cleaning has met it.
@@ -118,6 +120,7 @@ impl World {
             sequences: [0; PRODUCERS],
             is_open: [false; PRODUCERS],
             checkpoint: None,
+            recovery_point: 0,
             start: 0,
             now_ms: NOW,
             horizons: BTreeMap::new(),
@@ -139,7 +142,8 @@ impl World {
 
     fn reopen(&mut self, shutdown: Shutdown, recovery_point: i64) {
         self.log = None;
-        let open = OpenMode { shutdown, recovery_point, log_start_offset: self.start, ..OpenMode::default() };
+        let log_start_offset = self.start;
+        let open = OpenMode { shutdown, recovery_point, log_start_offset, is_seamless: true, ..OpenMode::default() };
         let (log, recovery) =
             Log::open(self.disk.arc(), Path::new(DIR), Arc::new(self.config.clone()), None, open, self.now_ms).unwrap();
         assert!(recovery.damage.is_empty() && recovery.cut.is_none(), "{recovery:?}");
@@ -154,6 +158,8 @@ impl World {
         let limits = CleanerLimits { map_bytes: keys * 36, load_factor: 0.9, io_bytes: 0 };
         let log = self.log();
         let dirt = log.dirt(checkpoint, log.log_end_offset(), now_ms).unwrap();
+        self.recovery_point = log.recovery_point();
+        let log = self.log();
         let plan = log.plan_cleaning(&dirt)?;
         let replace = &mut |replacement: &storage::Replacement| Ok(log.replace(replacement, now_ms)?);
         let cleaned = clean(&plan, limits, [3; 16], now_ms, &mut |_| true, replace);
@@ -292,7 +298,7 @@ impl World {
                     });
                 }
                 let shutdown = if power_cut.is_some() { Shutdown::PowerCut } else { Shutdown::Killed };
-                self.reopen(shutdown, end);
+                self.reopen(shutdown, self.recovery_point);
                 assert_eq!(self.log().log_end_offset(), end);
             }
             Step::Restart => {

@@ -301,13 +301,19 @@ impl World {
                 return;
             }
         };
+        if let Ok(Followed::BegunInside(begun)) = followed {
+            return match self.process(to).unwrap().write_checkpoints() {
+                Ok(()) => self.take(to, leader, key, &begun, answer),
+                Err(fault) => self.node_fails(to, &fault),
+            };
+        }
         self.followed(to, leader, key, followed);
     }
 
     fn followed(&mut self, to: To, leader: i32, key: TopicIdPartition, followed: Result<Followed, Fault>) {
         match followed {
             Err(fault) => return self.node_fails(to, &fault),
-            Ok(Followed::Advanced { .. } | Followed::Stale) => {}
+            Ok(Followed::Advanced { .. } | Followed::Stale | Followed::BegunInside(_)) => {}
             Ok(Followed::Truncated { to: end, below_high_watermark }) => {
                 self.say(|| format!("{} cuts its log of {key:?} at {end}", to.id));
                 // After a power cut the checkpoint may know more than the page cache had brought to the disk.
