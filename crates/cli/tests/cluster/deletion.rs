@@ -22,12 +22,9 @@ fn deleted_records_are_gone_from_every_live_replica_when_the_tool_says_so() {
         fs::write(&path, format!(r#"{{"version":1,"partitions":[{partition}]}}"#)).unwrap();
         path.display().to_string()
     };
-    let delete = |file: &str, more: &[&str]| {
-        let words = [&["--offset-json-file", file], more].concat();
-        said(cluster.tool("kafka-delete-records", &words))
-    };
+    let delete = |file: &str| said(cluster.tool("kafka-delete-records", &["--offset-json-file", file]));
 
-    let said_so = delete(&before(20), &[]);
+    let said_so = delete(&before(20));
     assert!(said_so.ends_with("partition: t-0\tlow_watermark: 20\n"), "{said_so}");
 
     // Of one that is silent, nobody knows whether it has done it. The others have.
@@ -40,7 +37,7 @@ fn deleted_records_are_gone_from_every_live_replica_when_the_tool_says_so() {
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(text.contains("TimeoutException") && !text.contains("low_watermark: 40"), "{text}");
     cluster.nodes[2].thaw();
-    let said_so = delete(&file, &[]);
+    let said_so = delete(&file);
     assert!(said_so.contains("partition: t-0\tlow_watermark: 40\n"), "{said_so}");
 
     // Whoever leads next begins there.

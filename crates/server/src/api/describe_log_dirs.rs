@@ -8,6 +8,7 @@ use crate::moves::Move;
 use crate::partitions::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use wire::ErrorCode;
 use wire::messages::describe_log_dirs_request::DescribeLogDirsRequest;
@@ -27,15 +28,21 @@ pub async fn handle(cx: &Cx<'_>, request: DescribeLogDirsRequest<'_>, reply: &mu
     });
     let is_wanted = |cell: &Cell| wanted.as_ref().is_none_or(|w| w.contains(&(cell.topic.to_string(), cell.index)));
     let table = cx.node.partitions.table();
-    let cells: Vec<&Arc<Cell>> = table.cells().filter(|cell| is_wanted(cell)).collect();
     let mut copies = cx.node.moves.all();
-    copies.retain(|m| is_wanted(&m.cell));
+    // Looked up once: a replica that moves meanwhile is in one of its directories.
+    let cells = table.cells().filter(|cell| is_wanted(cell));
+    let cells: Vec<_> = cells.map(|cell| (cell, cell.log_dir())).collect();
+    copies.retain(|m| is_wanted(&m.cell) && !m.cell.is_in(m.dir.path()));
     let dirs = cx.node.housekeeping.dirs.iter().filter(|dir| dir.has_partitions());
     let results = dirs.map(|dir| describe(dir, &cells, &copies));
     reply.send(&DescribeLogDirsResponse { results: results.collect(), ..Default::default() })
 }
 
-fn describe<'a>(dir: &Dir, cells: &[&'a Arc<Cell>], copies: &'a [Arc<Move>]) -> DescribeLogDirsResult<'static> {
+fn describe<'a>(
+    dir: &Dir,
+    cells: &[(&'a Arc<Cell>, Arc<PathBuf>)],
+    copies: &'a [Arc<Move>],
+) -> DescribeLogDirsResult<'static> {
     let log_dir = dir.path().display().to_string().into();
     if dir.is_offline() {
         return DescribeLogDirsResult {
@@ -45,7 +52,7 @@ fn describe<'a>(dir: &Dir, cells: &[&'a Arc<Cell>], copies: &'a [Arc<Move>]) -> 
         };
     }
     let mut topics: BTreeMap<&'a str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| cell.is_in(dir.path())) {
+    for (cell, _) in cells.iter().filter(|(_, place)| place.as_path() == dir.path()) {
         let partition = cell.lock();
         topics.entry(&cell.topic).or_default().push(DescribeLogDirsPartition {
             partition_index: cell.index,
