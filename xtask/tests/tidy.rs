@@ -54,6 +54,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "crates/cli/tests/faults/power.rs",
     "crates/server/src/net/buffers.rs",
     "crates/server/src/net/vitals.rs",
+    "crates/server/src/net/waves.rs",
     "crates/server/src/threads.rs",
     "crates/storage/src/real_disk.rs",
     "crates/wire/tests/allocations.rs",

@@ -274,9 +274,19 @@ impl Client {
         look: impl for<'r> FnOnce(M::Response<'r>) -> T,
     ) -> T {
         self.send(version, request);
+        self.receive::<M, T>(version, 0, look)
+    }
+
+    /// The answer to a request behind which `later` others were sent.
+    pub fn receive<'a, M: Request + Message<'a>, T>(
+        &mut self,
+        version: i16,
+        later: i32,
+        look: impl for<'r> FnOnce(M::Response<'r>) -> T,
+    ) -> T {
         let Answer::Frame(frame) = self.answer() else { panic!("{} v{version} got no answer", M::NAME) };
         let (correlation_id, body) = header::parse_response_header(&frame, M::KEY, version).unwrap();
-        assert_eq!(correlation_id, self.correlation_id);
+        assert_eq!(correlation_id, self.correlation_id - later);
         let mut d = Decoder::new(&frame[body..]);
         let response = M::Response::decode(&mut d, version).unwrap();
         assert_eq!(d.remaining(), 0, "bytes behind the response");

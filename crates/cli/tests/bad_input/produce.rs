@@ -338,6 +338,31 @@ fn a_request_without_topics_is_answered_with_none() {
     }
 }
 
+/// A connection learns how much a client has under way while it waits for acknowledgements, and reads accordingly: it must not
+/// wait for what does not come.
+#[test]
+fn requests_under_way_are_answered_whether_more_follow_or_not() {
+    let (_broker, mut client, name) = topic(&[("flush.messages", "1")]);
+    let sound = batch(Codec::None, 3);
+    let request = request(&name, -1, Some(&sound));
+    let mut base_offset = 0;
+    for under_way in [5, 2, 8, 1] {
+        for _ in 0..under_way {
+            client.send(12, &request);
+        }
+        let rounds = 200;
+        for round in 0..rounds {
+            let later = (under_way - 1).min(rounds - 1 - round);
+            let told = client.receive::<ProduceRequest<'_>, _>(12, later, told);
+            assert_eq!(told, Told { error: "NONE", base_offset });
+            base_offset += 3;
+            if round + under_way < rounds {
+                client.send(12, &request);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_same_partition_twice_in_a_request_harms_nobody() {
     let (_broker, mut client, name) = topic(&[]);

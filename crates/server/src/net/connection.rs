@@ -7,6 +7,7 @@
 use super::buffers::{CHUNK, Chunk};
 use super::output;
 use super::vitals::Registered;
+use super::waves::{self, Waves};
 use super::works::Large;
 use crate::api::produce::{self, Staged};
 use crate::api::{self, Close, Scope};
@@ -189,7 +190,7 @@ impl Turn {
 /// Serves a connection until it closes.
 pub async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, registered: Registered) {
     let mut size = CHUNK;
-    let mut turn = Turn::default();
+    let (mut turn, mut waves) = (Turn::default(), Waves::default());
     let close = loop {
         if let Err(e) = stream.readable().await {
             break Some(Close::Io(e));
@@ -198,7 +199,7 @@ pub async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, registered: R
             Ok(work) => work,
             Err(e) => break Some(Close::Io(e)),
         };
-        let result = busy(&node, &stream, &peer, &registered, &mut work, &mut turn).await;
+        let result = busy(&node, &stream, &peer, &registered, &mut work, &mut turn, &mut waves).await;
         // A connection that had a large frame will have another: it starts with a buffer of that size next time.
         size = work.size();
         node.works.put(work);
@@ -225,12 +226,19 @@ async fn busy(
     registered: &Registered,
     work: &mut Work,
     turn: &mut Turn,
+    waves: &mut Waves,
 ) -> Result<Pause, Close> {
     let limit = node.config.socket_request_max_bytes;
     let vitals = &registered.vitals;
+    // The bytes of the last requests, where they had to wait for their acknowledgements.
+    let mut acknowledged = 0;
     loop {
         turn.end_if_long().await;
-        match read(stream, &mut work.chunk[work.end..])? {
+        let came = match std::mem::take(&mut acknowledged) {
+            0 => read(stream, &mut work.chunk[work.end..])?,
+            acknowledged => read_wave(stream, work, waves, acknowledged).await?,
+        };
+        match came {
             None if work.start == work.end => return Ok(Pause::Idle),
             None => {
                 stream.readable().await?;
@@ -260,7 +268,8 @@ async fn busy(
             handle(node, stream, peer, registered, work, frame).await?;
         };
         if !work.produce.is_empty() {
-            commit(node, stream, peer, registered, work).await?;
+            let waited = commit(node, stream, peer, registered, work).await?;
+            acknowledged = if waited { work.start - before } else { 0 };
         }
         flush(node, stream, peer, work).await?;
         if work.start == work.end {
@@ -334,16 +343,17 @@ async fn handle(
     Ok(())
 }
 
-/// Appends what was staged, waits for the acknowledgements it asked for, and adds the answers.
+/// Appends what was staged, waits for the acknowledgements it asked for, and adds the answers. Returns whether it waited.
 async fn commit(
     node: &Arc<Node>,
     stream: &TcpStream,
     peer: &Peer,
     registered: &Registered,
     work: &mut Work,
-) -> Result<(), Close> {
+) -> Result<bool, Close> {
     let (arrived, begun, mut waited) = (work.arrived, work.now, Duration::ZERO);
     let waits = produce::append(node, &mut work.chunk, &mut work.produce);
+    let waits_for_others = waits.is_some();
     if let Some(wait) = waits {
         flush(node, stream, peer, work).await?;
         registered.vitals.waiting(true);
@@ -356,7 +366,7 @@ async fn commit(
     work.answered.extend(work.produce.answered(times));
     work.produce.log(peer, &work.chunk, times);
     work.produce.clear();
-    Ok(())
+    Ok(waits_for_others)
 }
 
 /// Sends the answers that there are, and counts their requests.
@@ -386,6 +396,28 @@ async fn make_room(node: &Node, work: &mut Work, need: usize) -> Result<(), Clos
         (work.start, work.end) = (0, have);
     }
     Ok(())
+}
+
+/// What one read brings after requests of `acknowledged` bytes were answered: with the rest of what the client is sending, where it
+/// was seen to send more.
+async fn read_wave(
+    stream: &TcpStream,
+    work: &mut Work,
+    waves: &mut Waves,
+    acknowledged: usize,
+) -> io::Result<Option<usize>> {
+    let had = work.end - work.start;
+    let awaited = waves.awaited().map(|bytes| bytes.min(had + work.chunk.len() - work.end));
+    if let Some(missing) = awaited.and_then(|bytes| bytes.checked_sub(had)).filter(|missing| *missing > 0) {
+        waves::gather(stream, missing, waves::PATIENCE).await?;
+    }
+    let came = read(stream, &mut work.chunk[work.end..])?;
+    let have = had + came.unwrap_or(0);
+    match awaited {
+        Some(awaited) => waves.gathered(awaited, have),
+        None => waves.followed(acknowledged, have),
+    }
+    Ok(came)
 }
 
 /// What one read brings; `None` when there is nothing.

@@ -6,4 +6,5 @@ pub mod limits;
 pub mod listener;
 pub mod output;
 pub mod vitals;
+pub mod waves;
 pub mod works;
