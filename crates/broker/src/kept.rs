@@ -17,13 +17,17 @@ pub enum Kept {
 impl Kept {
     /// The epoch to register with as the previous one; -1 says that records may be lost. To be asked anew for each attempt: a
     /// registration of an earlier process may have been late. One with other directories was made somewhere else, and what
-    /// it acknowledged is not here.
+    /// it acknowledged is not here; or one of them failed, and comes back without what it had not on its disk.
     pub fn previous_epoch(self, image: &Image, broker: i32, log_dirs: &[Uuid]) -> i64 {
         match self {
             Kept::Until(epoch) => epoch,
             Kept::All => {
                 let registered = image.cluster.broker(broker);
-                let here = registered.filter(|earlier| earlier.log_dirs.iter().all(|dir| log_dirs.contains(dir)));
+                let here = registered.filter(|earlier| {
+                    // Clusters of old versions do not know of directories.
+                    let is_known = |dir: &Uuid| earlier.log_dirs.is_empty() || earlier.log_dirs.contains(dir);
+                    earlier.log_dirs.iter().all(|dir| log_dirs.contains(dir)) && log_dirs.iter().all(is_known)
+                });
                 here.map_or(-1, |earlier| earlier.epoch)
             }
             Kept::Unknown => -1,
@@ -52,7 +56,8 @@ mod tests {
             image
         };
         assert_eq!(Kept::All.previous_epoch(&image(&[ours]), 3, &[ours]), 7);
-        assert_eq!(Kept::All.previous_epoch(&image(&[ours]), 3, &[other, ours]), 7, "a directory was added");
+        assert_eq!(Kept::All.previous_epoch(&image(&[ours]), 3, &[other, ours]), -1, "one that failed comes back");
+        assert_eq!(Kept::All.previous_epoch(&image(&[]), 3, &[other, ours]), 7, "of a cluster without directories");
         assert_eq!(Kept::All.previous_epoch(&image(&[other]), 3, &[ours]), -1);
         assert_eq!(Kept::All.previous_epoch(&Image::default(), 3, &[ours]), -1);
         assert_eq!(Kept::Until(5).previous_epoch(&image(&[ours]), 3, &[ours]), 5);

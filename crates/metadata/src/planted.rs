@@ -63,6 +63,10 @@ pub enum Bug {
     ForgetEligible,
     /// A replica that is not in sync is elected though nobody asked for it.
     ElectUncleanUnasked,
+    /// What is in a failed log directory stays in sync, and leads (KIP-858).
+    KeepOfflineInSync,
+    /// Where a replica is is agreed to and not written down (KIP-858).
+    LoseAssignment,
 }
 
 /// Whether `bug` is planted.

@@ -893,6 +893,47 @@ fn a_leader_is_believed_that_a_replica_is_in_sync_whatever_its_directory_and_nob
     assert_eq!(cluster.partition("t", 0).leader, NO_LEADER);
 }
 
+/// Kafka forgets them, and the partition is led again only by an unclean election that somebody asks for.
+#[test]
+fn the_only_ones_who_may_lead_may_do_so_under_another_min_isr() {
+    let (mut cluster, epochs, _) = with_two_directories(&[1, 2]);
+    let set = |cluster: &mut Decider, resource: ConfigResource, value: &str| {
+        changed(cluster, resource, &[("min.insync.replicas", AlterOp::Set, Some(value))]).unwrap();
+    };
+    set(&mut cluster, ConfigResource::topic("t"), "2");
+    for (broker_id, broker_epoch) in [(2, epochs[1]), (1, epochs[0])] {
+        cluster.ask(Command::BrokerGone { broker_id, broker_epoch });
+    }
+    let before = cluster.partition("t", 0);
+    assert_eq!((before.leader, &*before.isr, &*before.elr), (NO_LEADER, &[][..], &[1, 2][..]));
+    set(&mut cluster, ConfigResource::topic("t"), "1");
+    set(&mut cluster, ConfigResource::default_broker(), "2");
+    let after = cluster.partition("t", 0);
+    assert_eq!((&*after.elr, &*after.last_known_elr), (&*before.elr, &*before.last_known_elr));
+    cluster.beat(heartbeat(2, epochs[1])).unwrap();
+    assert_eq!(cluster.partition("t", 0).leader, 2);
+}
+
+/// Its broker ended in order, and goes on without the directory: what it makes anew has nothing of what was committed.
+#[test]
+fn a_replica_made_anew_in_place_of_a_lost_directory_is_not_eligible() {
+    let (mut cluster, epochs, key) = with_two_directories(&[1, 2]);
+    let min_isr = [("min.insync.replicas", AlterOp::Set, Some("2"))];
+    changed(&mut cluster, ConfigResource::topic("t"), &min_isr).unwrap();
+    cluster.beat(BrokerHeartbeat { offline_log_dirs: vec![directory(2)], ..heartbeat(2, epochs[1]) }).unwrap();
+    assert_eq!(*cluster.partition("t", 0).elr, [2], "it may have all of it, where it is");
+    cluster.ask(Command::BrokerGone { broker_id: 2, broker_epoch: epochs[1] });
+    let without =
+        BrokerRegistration { log_dirs: vec![directory(102)], previous_broker_epoch: epochs[1], ..registration(2, 22) };
+    let broker_epoch = cluster.register(without).unwrap();
+    cluster.beat(heartbeat(2, broker_epoch)).unwrap();
+    let assignments = vec![(directory(102), vec![key])];
+    cluster.ask(Command::AssignReplicasToDirs { broker_id: 2, broker_epoch, assignments });
+    cluster.ask(Command::BrokerGone { broker_id: 1, broker_epoch: epochs[0] });
+    let after = cluster.partition("t", 0);
+    assert_eq!((after.leader, &*after.isr, &*after.elr), (NO_LEADER, &[][..], &[1][..]));
+}
+
 #[test]
 fn producer_ids_are_given_in_blocks_that_never_meet() {
     let mut cluster = Decider::new(&[]).with_brokers(2);

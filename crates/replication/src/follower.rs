@@ -85,7 +85,7 @@ impl Partition {
         {
             return self.part_ways(epoch, end_offset);
         }
-        if let Some(base_offset) = self.begins_inside_of(answer.records) {
+        if let Some(base_offset) = self.begins_inside_of(answer) {
             self.log_mut().truncate_fully_and_start_at(base_offset)?;
             self.started_anew_at(base_offset);
             return Ok(self.position().map_or(Followed::Stale, Followed::BegunInside));
@@ -107,11 +107,12 @@ impl Partition {
         }
     }
 
-    /// The base offset of the first batch, where the log is empty and begins inside of it.
-    fn begins_inside_of(&self, records: &[u8]) -> Option<i64> {
+    /// The base offset of the first batch, where the log begins inside of it: it is empty, or the leader deleted what it has.
+    fn begins_inside_of(&self, answer: &Answer<'_>) -> Option<i64> {
         let (start, end) = (self.log().log_start_offset(), self.log().log_end_offset());
-        let first = batches(records).next()?.ok()?;
-        let is_inside = start == end && first.base_offset() < end && end < first.next_offset();
+        let first = batches(answer.records).next()?.ok()?;
+        let has_nothing = start == end || answer.log_start_offset >= end;
+        let is_inside = has_nothing && first.base_offset() < end && end < first.next_offset();
         is_inside.then(|| first.base_offset())
     }
 

@@ -237,7 +237,8 @@ impl Partition {
         self.settle_deletions();
         let (me, view) = (self.me, self.view());
         let Some(leader) = &self.leader else { return false };
-        if leader.isr.proposed.is_some() {
+        // Nobody can fetch from a log that is offline: those who had everything would leave the ISR to whoever has lost it.
+        if leader.isr.proposed.is_some() || self.log().fault().is_some() {
             return false;
         }
         let is_in_sync = |id: &i32| {

@@ -376,7 +376,7 @@ impl Partition {
     /// Moves a leader's high watermark as far as everybody who counts has come.
     pub(crate) fn advance(&mut self) {
         let own_end = self.own_end();
-        if own_end <= self.high_watermark {
+        if own_end <= self.high_watermark || self.log.fault().is_some() {
             return;
         }
         let Some(leader) = &self.leader else { return };

@@ -7,7 +7,7 @@ use common::*;
 use replication::{Ack, Agreed, Assignment, Brokers, Durability, Park, Partition, ReplicaFetch, Role, Settings};
 use std::sync::Arc;
 use storage::testing::MemDisk;
-use storage::{Log, LogConfig, OpenMode, Read, RealDisk};
+use storage::{Fault, Log, LogConfig, OpenMode, Read, RealDisk};
 use wire::ErrorCode;
 use wire::codec::Records;
 
@@ -535,4 +535,19 @@ fn a_deletion_waits_for_no_dead_broker_and_not_for_what_another_leader_does() {
     a.assign(&assignment(2, 2, 2, ALL, ALL), 6);
     assert!(waiting.is_released());
     assert_eq!(a.partition.deleted(8), Some(Err(ErrorCode::NotLeaderOrFollower)));
+}
+
+/// Nobody can fetch from it: those who have everything would leave the ISR to the one that has lost it.
+#[test]
+fn a_leader_whose_log_is_offline_sends_nobody_out_of_the_isr_and_commits_nothing() {
+    let (mut a, mut b, _) = three(Durability::PageCache, 1, ALL);
+    a.append(1, true, 10).unwrap();
+    fetch(&mut a, &mut b, 20);
+    let fault = Fault::new("use", "/data", &std::io::Error::other("offline"));
+    a.partition.log_mut().fail(fault);
+    a.partition.fail();
+    assert!(!a.partition.tick(10_000));
+    assert_eq!(a.partition.proposal(), None);
+    a.assign(&assignment(1, 1, 2, ALL, &[1]), 10_001);
+    assert_eq!(a.high_watermark(), 0);
 }

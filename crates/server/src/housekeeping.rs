@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use storage::{Checkpoint, Fault, Log, Offsets};
+use storage::{Checkpoint, Fault, Log, LogDir, Offsets};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -141,8 +141,8 @@ impl Housekeeping {
         }
         error!(dir = %path.display(), error = %fault, "the log directory failed and is offline: its partitions are not served");
         // The kernel forgets what it could not write, and shows it for as long as it stays in the page cache.
-        if let Err(fault) = dir.log_dir.distrust() {
-            warn!(error = %fault, "the next start will not know that this directory may have lost records");
+        if let Err(fault) = LogDir::distrust_first([dir].into_iter().chain(self.dirs.iter()).map(|dir| &dir.log_dir)) {
+            warn!(error = %fault, "the next start will not know that a directory may have lost records");
         }
         // What is in the same directory is no better off: none of it may be served as if it were whole.
         let offline = Fault::new("use", path, &io::Error::other("the log directory is offline"));

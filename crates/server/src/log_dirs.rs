@@ -222,6 +222,9 @@ impl LogDirs {
             None => self.choose(&key, assigned)?,
         };
         let path = dir.log_dir.partition_path(&topic.name, partition);
+        if is_new {
+            self.belongs(&dir, topic, partition)?; // what is there under its name makes room
+        }
         let log = match is_new {
             true => self.create(&dir, &path, topic.id, partition, config, now_ms)?,
             false => self.open(&dir, &path, topic.id, &key, config, now_ms)?,
@@ -361,7 +364,7 @@ impl LogDirs {
         partition: i32,
         assigned: Uuid,
     ) -> Result<Option<Arc<Dir>>, Fault> {
-        let lost = |dir: &Arc<Dir>| dir.log_dir.shutdown() == Shutdown::PowerCut;
+        let lost = |dir: &Arc<Dir>| dir.log_dir.left() == Shutdown::PowerCut;
         let counts = |dir: &Arc<Dir>| dir.id == assigned && (!lost(dir) || found.iter().all(lost));
         let at = match found.len() {
             0 => return Ok(None),
@@ -398,6 +401,21 @@ impl LogDirs {
             }
             for (at, path) in found.copies {
                 self.put_aside(&self.dirs[at], &path, "a copy of a partition that is not here");
+            }
+        }
+    }
+
+    /// Puts aside a partition that was opened and that nobody claimed.
+    pub fn put_aside_opened(&self, opened: OpenedLog) {
+        let log = opened.partition.into_log();
+        let copy = opened.copy.map(|copy| (copy.dir, copy.log));
+        for (dir, log) in [(opened.dir, log)].into_iter().chain(copy) {
+            let (path, topic_id) = (log.dir().to_owned(), log.topic_id());
+            drop(log);
+            dir.partitions.fetch_sub(1, Ordering::Relaxed);
+            // Another topic of the name may be there by now, for which it made room.
+            if partition_dir::read_metadata(&*self.disk, &path).ok().flatten() == topic_id {
+                self.put_aside(&dir, &path, "a partition that is not here any more");
             }
         }
     }
@@ -477,5 +495,56 @@ fn report(path: &Path, recovery: &Recovery) {
     }
     if recovery.restarted {
         warn!(%log, "the log ended before its start offset and begins anew there");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::Append;
+    use storage::testing::MemDisk;
+    use wire::records::{BatchBuilder, BatchHeader, BatchInfo, Codec};
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn append(log: &mut Log) {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder.append(NOW, None, Some(b"value"), &[]);
+        let mut bytes = builder.build(0, -1);
+        let info = BatchInfo::of_header(&BatchHeader::parse(&bytes).unwrap()).unwrap();
+        log.append(&mut [Append::new(&mut bytes, info)], 0, NOW).unwrap();
+    }
+
+    /// The topic of before was deleted after the node had opened its logs, and before it took up the cluster's state.
+    #[test]
+    fn a_topic_made_again_does_not_get_what_was_opened_of_the_one_before() {
+        let disk = MemDisk::new();
+        let file = [("log.dirs".to_owned(), "/data".to_owned())];
+        let config = BrokerConfig::new(file.into(), None).unwrap();
+        let open = || {
+            let dir = LogDir::open(disk.arc(), Path::new("/data"), "boot").unwrap();
+            LogDirs::new(disk.arc(), vec![(Uuid::from_u128(1 << 70), dir)], Arc::default(), &config).unwrap()
+        };
+        let settings = Arc::new(TopicConfig::kafka_defaults());
+        let open_log = |dirs: &LogDirs, id| {
+            let topic = Topic { name: "t".into(), id: Uuid::from_u128(id), partitions: Default::default() };
+            dirs.open_log(&topic, 0, directory::UNASSIGNED, &settings, NOW).unwrap()
+        };
+        append(&mut open_log(&open(), 1).partition.into_log());
+        let dirs = open();
+        let of_before = open_log(&dirs, 1);
+        assert_eq!(of_before.partition.log().log_end_offset(), 1);
+        let mut new = open_log(&dirs, 2).partition.into_log();
+        assert_eq!(new.log_end_offset(), 0);
+        append(&mut new);
+        dirs.put_aside_opened(of_before);
+        drop((new, dirs));
+        let dirs = open();
+        assert_eq!(open_log(&dirs, 2).partition.log().log_end_offset(), 1, "it was not put aside with the other");
+        let nobodys = open_log(&dirs, 3);
+        dirs.put_aside_opened(nobodys);
+        assert!(dirs.iter().all(|dir| {
+            !dir.log_dir.directories().unwrap().iter().any(|(_, name)| matches!(name, DirName::Partition { .. }))
+        }));
     }
 }

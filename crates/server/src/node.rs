@@ -246,6 +246,11 @@ impl Node {
         self.has_logs.store(true, Ordering::Release);
     }
 
+    /// Puts aside what was opened and is not this node's any more.
+    pub fn put_aside_unclaimed(&self) {
+        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner).put_aside_unclaimed();
+    }
+
     /// Whether the logs of this node's partitions are open.
     pub fn has_logs(&self) -> bool {
         self.has_logs.load(Ordering::Acquire)

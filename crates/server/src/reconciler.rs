@@ -38,6 +38,14 @@ impl Reconciler {
         self.opened.extend(logs);
     }
 
+    /// Puts aside the logs that were opened ahead of commands that did not come: their topics were deleted meanwhile, or moved
+    /// elsewhere. Whoever comes under the same name must not find them.
+    pub fn put_aside_unclaimed(&mut self) {
+        for (_, opened) in self.opened.drain() {
+            self.dirs.put_aside_opened(opened);
+        }
+    }
+
     pub fn carry_out(&mut self, node: &Arc<Node>, image: &Image, commands: Vec<Command>) {
         if commands.is_empty() {
             return;
@@ -119,13 +127,16 @@ impl Reconciler {
             Some(cell) => cell.clone(),
             None => {
                 let opened = self.opened.remove(&(topic.id, index)).map(Ok);
-                let opened = opened.unwrap_or_else(|| {
+                let mut opened = opened.unwrap_or_else(|| {
                     self.dirs.open_log(topic, index, directory, &entry.config, node.clock.now_ms())
                 })?;
                 if opened.is_new {
                     let here = made.entry(opened.dir.path().to_owned()).or_default();
                     here.insert((topic.name.to_string(), index));
                 }
+                // It may have been opened under settings that have changed since.
+                opened.partition.log_mut().set_config(self.dirs.log_config(&entry.config));
+                opened.partition.set_settings(self.dirs.replica_settings(&entry.config));
                 let dir = opened.dir.path().to_owned();
                 let cell = Arc::new(Cell::new(topic.name.clone(), topic.id, index, dir, opened.partition));
                 if let Some(copy) = opened.copy {

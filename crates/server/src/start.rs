@@ -299,6 +299,7 @@ async fn serve(
     }
     node.opened(logs);
     node.controller.publish().await.map_err(|e| e.name())?;
+    node.put_aside_unclaimed();
     dirs.put_aside_unknown();
     registration::unfence(node).await.map_err(|refusal| refusal.to_string())?;
     if node.is_stopping() {
@@ -433,7 +434,10 @@ fn lock(disk: &Arc<dyn Disk>, config: &BrokerConfig, boot_id: &str) -> Result<Ve
     if !paths.contains(&config.metadata_log_dir.as_path()) {
         paths.push(&config.metadata_log_dir);
     }
-    paths.into_iter().map(|path| Ok(LogDir::open(disk.clone(), path, boot_id)?)).collect()
+    let opened = paths.into_iter().map(|path| LogDir::open(disk.clone(), path, boot_id));
+    let mut dirs = opened.collect::<Result<Vec<_>, _>>()?;
+    LogDir::agree(&mut dirs);
+    Ok(dirs)
 }
 
 /// Whose directories these are.
@@ -448,14 +452,9 @@ struct Identity {
 }
 
 impl Identity {
-    /// The worst of how the directories were left.
+    /// How the directories were left: all of them in one way ([`LogDir::agree`]).
     fn shutdown(&self) -> Shutdown {
-        let all = |s| self.dirs.iter().all(|(_, d)| d.shutdown() == s);
-        match () {
-            () if all(Shutdown::Clean) => Shutdown::Clean,
-            () if self.dirs.iter().any(|(_, d)| d.shutdown() == Shutdown::PowerCut) => Shutdown::PowerCut,
-            () => Shutdown::Killed,
-        }
+        self.dirs.first().map_or(Shutdown::PowerCut, |(_, dir)| dir.shutdown())
     }
 
     /// The epoch of the broker whose end all directories say was orderly.

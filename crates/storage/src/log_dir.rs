@@ -23,6 +23,8 @@ pub struct LogDir {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     shutdown: Shutdown,
+    /// As the directory alone says.
+    left: Shutdown,
     was_ours: bool,
     broker_epoch: Option<i64>,
     meta: Option<MetaProperties>,
@@ -102,14 +104,28 @@ impl LogDir {
         let meta = MetaProperties::read(&*disk, path).context("read meta.properties in", path)?;
         let broker_epoch = marker.as_deref().and_then(broker_epoch_of);
         let was_ours = last_boot_id.is_some();
-        Ok(LogDir { disk, path: path.to_owned(), shutdown, was_ours, broker_epoch, meta, _lock: lock })
+        Ok(LogDir { disk, path: path.to_owned(), shutdown, left: shutdown, was_ours, broker_epoch, meta, _lock: lock })
+    }
+
+    /// What one process used was left in one way. Where the directories of a node differ, one of them failed before the
+    /// others were closed, was replaced, or was not in use: each is looked at as after a power cut.
+    pub fn agree(dirs: &mut [LogDir]) {
+        let all = |shutdown: Shutdown| dirs.iter().all(|dir| dir.shutdown == shutdown);
+        if !all(Shutdown::Clean) && !all(Shutdown::Killed) {
+            dirs.iter_mut().for_each(|dir| dir.shutdown = Shutdown::PowerCut);
+        }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How the last user left it.
+    /// How the last user left this directory, whatever the others of the node say.
+    pub fn left(&self) -> Shutdown {
+        self.left
+    }
+
+    /// How the last user left it and the others of the node.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown
     }
@@ -149,8 +165,10 @@ impl LogDir {
     /// [`LogDir::loss_is_known`]: a process that is killed before would otherwise leave a directory that lost records and
     /// looks as if it had not.
     pub fn begin(&self, boot_id: &str) -> Result<(), Fault> {
-        if self.shutdown != Shutdown::PowerCut {
-            self.write_boot_id(boot_id)?;
+        match self.shutdown {
+            // It may be there still, where only another directory of the node says power cut.
+            Shutdown::PowerCut => self.distrust()?,
+            _ => self.write_boot_id(boot_id)?,
         }
         let marker = self.path.join(CLEAN_SHUTDOWN_FILE);
         match self.disk.remove_file(&marker) {
@@ -174,6 +192,22 @@ impl LogDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             emptied => emptied.context("empty", &path),
         }
+    }
+
+    /// As [`LogDir::distrust`], in the first of these directories that takes it: the one that failed, which may not, and then
+    /// the others of the node, of which any says it for all ([`LogDir::agree`]).
+    ///
+    /// # Errors
+    /// Why the last one did not take it.
+    pub fn distrust_first<'a>(dirs: impl Iterator<Item = &'a LogDir>) -> Result<(), Fault> {
+        let mut refused = Ok(());
+        for dir in dirs {
+            match dir.distrust() {
+                Ok(()) => return Ok(()),
+                failed => refused = failed,
+            }
+        }
+        refused
     }
 
     fn write_boot_id(&self, boot_id: &str) -> Result<(), Fault> {

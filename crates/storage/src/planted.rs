@@ -35,6 +35,8 @@ pub enum Bug {
     DropTombstonesEarly,
     /// The cleaner counts records of transactions that are not decided (T10).
     CleanUndecided,
+    /// A copy that has all but the last batches counts as level with its log (KIP-113).
+    LevelTooEarly,
 }
 
 /// Whether `bug` is planted.

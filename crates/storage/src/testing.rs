@@ -53,6 +53,8 @@ struct State {
     durable_names: BTreeMap<PathBuf, Node>,
     journal: BTreeMap<PathBuf, Vec<NameChange>>,
     failures: Vec<Failure>,
+    /// Directories below which nothing works.
+    broken: BTreeSet<PathBuf>,
     capacity: Option<u64>,
     locked: BTreeSet<PathBuf>,
     syncs: usize,
@@ -118,17 +120,9 @@ impl MemDisk {
         let mut state = lock(&self.0);
         let mut names = std::mem::take(&mut state.durable_names);
         for (_, changes) in std::mem::take(&mut state.journal) {
-            let survive = random() as usize % (changes.len() + 1);
-            for change in &changes[..survive] {
-                change.apply(&mut names);
-            }
+            apply_some(&changes, &mut names, &mut random);
         }
-        // Names below a directory that is gone are gone with it.
-        let orphans: Vec<PathBuf> =
-            names.keys().filter(|path| path.ancestors().skip(1).any(|dir| is_missing(&names, dir))).cloned().collect();
-        for orphan in orphans {
-            names.remove(&orphan);
-        }
+        remove_orphans(&mut names);
         state.names = names.clone();
         state.durable_names = names;
         for content in &mut state.files {
@@ -136,6 +130,51 @@ impl MemDisk {
         }
         state.locked.clear();
         state.failures.clear();
+    }
+
+    /// As [`MemDisk::power_cut`], for one directory and all below it: a disk of several that lost what it had in its cache.
+    pub fn power_cut_below(&self, dir: &Path, mut random: impl FnMut() -> u64) {
+        let mut state = lock(&self.0);
+        let mut names = std::mem::take(&mut state.durable_names);
+        let changed: Vec<PathBuf> = state.journal.keys().filter(|path| path.starts_with(dir)).cloned().collect();
+        for path in changed {
+            let changes = state.journal.remove(&path).unwrap_or_default();
+            apply_some(&changes, &mut names, &mut random);
+        }
+        remove_orphans(&mut names);
+        let is_below = |path: &Path| path.starts_with(dir) && path != dir;
+        let mut files: BTreeSet<usize> = BTreeSet::new();
+        for (_, node) in state.names.iter().chain(&names).filter(|(path, _)| is_below(path)) {
+            if let Node::File(file) = node {
+                files.insert(*file);
+            }
+        }
+        state.names.retain(|path, _| !is_below(path));
+        state.names.extend(names.iter().filter(|(path, _)| is_below(path)).map(|(path, node)| (path.clone(), *node)));
+        state.durable_names = names;
+        for file in files {
+            state.files[file].cut(&mut random);
+        }
+    }
+
+    /// From now on nothing below `dir` works, until it is mended.
+    pub fn break_below(&self, dir: &Path) {
+        lock(&self.0).broken.insert(dir.to_owned());
+    }
+
+    /// What is below `dir` works again, and is as it was.
+    pub fn mend(&self, dir: &Path) {
+        lock(&self.0).broken.remove(dir);
+    }
+
+    /// Another disk, an empty one, is mounted at `dir`.
+    pub fn replace_below(&self, dir: &Path) {
+        let mut state = lock(&self.0);
+        let stays = |path: &PathBuf| !path.starts_with(dir) || path == dir;
+        state.names.retain(|path, _| stays(path));
+        state.durable_names.retain(|path, _| stays(path));
+        state.journal.retain(|path, _| !path.starts_with(dir));
+        state.locked.retain(stays);
     }
 
     /// Lets an operation fail.
@@ -215,6 +254,23 @@ impl MemDisk {
     }
 }
 
+/// Of the changes of a directory's names, any first ones survive.
+fn apply_some(changes: &[NameChange], names: &mut BTreeMap<PathBuf, Node>, mut random: impl FnMut() -> u64) {
+    let survive = random() as usize % (changes.len() + 1);
+    for change in &changes[..survive] {
+        change.apply(names);
+    }
+}
+
+/// Names below a directory that is gone are gone with it.
+fn remove_orphans(names: &mut BTreeMap<PathBuf, Node>) {
+    let orphans: Vec<PathBuf> =
+        names.keys().filter(|path| path.ancestors().skip(1).any(|dir| is_missing(names, dir))).cloned().collect();
+    for orphan in orphans {
+        names.remove(&orphan);
+    }
+}
+
 fn is_missing(names: &BTreeMap<PathBuf, Node>, dir: &Path) -> bool {
     !dir.as_os_str().is_empty() && dir != Path::new("/") && names.get(dir) != Some(&Node::Dir)
 }
@@ -256,7 +312,18 @@ impl Content {
 }
 
 impl State {
+    fn is_broken(&self, path: &Path) -> bool {
+        self.broken.iter().any(|dir| path.starts_with(dir))
+    }
+
+    fn check_works(&self, path: &Path) -> io::Result<()> {
+        if self.is_broken(path) { Err(broken()) } else { Ok(()) }
+    }
+
     fn allow(&mut self, operation: Operation, path: &Path) -> Result<(), (io::Error, usize)> {
+        if self.is_broken(path) {
+            return Err((broken(), 0));
+        }
         if self.failures.is_empty() {
             return Ok(());
         }
@@ -298,6 +365,10 @@ impl State {
     }
 }
 
+fn broken() -> io::Error {
+    io::Error::other("the disk is broken")
+}
+
 fn parent(path: &Path) -> PathBuf {
     path.parent().map(Path::to_owned).unwrap_or_default()
 }
@@ -328,6 +399,7 @@ impl Disk for MemDisk {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         let state = lock(&self.0);
+        state.check_works(dir)?;
         if is_missing(&state.names, dir) {
             return Err(not_found(dir));
         }
@@ -349,6 +421,7 @@ impl Disk for MemDisk {
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = lock(&self.0);
+        state.check_works(dir)?;
         let missing: Vec<PathBuf> =
             dir.ancestors().filter(|above| is_missing(&state.names, above)).map(Path::to_owned).collect();
         for dir in missing.into_iter().rev() {
@@ -479,7 +552,9 @@ impl DiskFile for MemFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.disk.0).files[self.file].cached.len() as u64)
+        let state = lock(&self.disk.0);
+        state.check_works(&self.path)?;
+        Ok(state.files[self.file].cached.len() as u64)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {

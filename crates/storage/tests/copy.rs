@@ -109,6 +109,18 @@ fn a_copy_begins_where_its_log_begins() {
     assert_eq!((copy.log_start_offset(), copy.log_end_offset()), (1000, 1020));
 }
 
+/// A follower that was told of an epoch asks for it, whether anything was written in it or not.
+#[test]
+fn a_copy_knows_the_epochs_in_which_nothing_was_written() {
+    let disk = MemDisk::new();
+    let (mut log, mut copy) = (create(&disk, DIR), create(&disk, COPY));
+    log.assign_epoch(3, 0).unwrap();
+    assert_eq!(log.next_for(&copy, 300), Ok(CopyStep::Level));
+    copy.take_over(&log).unwrap();
+    copy.rename(Path::new(MOVED)).unwrap();
+    assert_eq!((copy.latest_epoch(), copy.epoch_end_offset(3)), (3, (3, 0)));
+}
+
 #[test]
 fn a_copy_takes_the_logs_place_under_its_name() {
     let disk = MemDisk::new();

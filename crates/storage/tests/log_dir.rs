@@ -234,3 +234,68 @@ fn what_a_power_cut_left_without_a_name_is_put_aside_before_anybody_forgets_the_
     drop(dir);
     assert_eq!(open(&disk, BOOT).put_aside_nameless("").unwrap(), [] as [std::path::PathBuf; 0], "an old version's");
 }
+
+/// Two directories of a node, in which one disk fails.
+#[test]
+fn what_one_directory_lost_is_known_of_all_of_them() {
+    let disk = MemDisk::new();
+    let (one, other) = (Path::new("/one"), Path::new("/other"));
+    let open = || {
+        let mut dirs = [one, other].map(|path| LogDir::open(disk.arc(), path, BOOT).unwrap());
+        LogDir::agree(&mut dirs);
+        dirs
+    };
+    let how = |dirs: &[LogDir; 2]| [dirs[0].shutdown(), dirs[1].shutdown()];
+    let begin = |dirs: &[LogDir; 2]| dirs.iter().for_each(|dir| dir.begin(BOOT).unwrap());
+    let serve = |dirs: &[LogDir; 2]| dirs.iter().for_each(|dir| dir.loss_is_known(BOOT).unwrap());
+    let dirs = open();
+    begin(&dirs);
+    serve(&dirs);
+    drop(dirs);
+    let dirs = open();
+    assert_eq!(how(&dirs), [Shutdown::Killed; 2]);
+    begin(&dirs);
+    disk.break_below(one);
+    assert!(dirs[0].distrust().is_err());
+    LogDir::distrust_first(dirs.iter()).unwrap();
+    drop(dirs);
+    disk.mend(one);
+    let dirs = open();
+    assert_eq!(how(&dirs), [Shutdown::PowerCut; 2], "killed then");
+    begin(&dirs);
+    serve(&dirs);
+    disk.break_below(one);
+    LogDir::distrust_first(dirs.iter()).unwrap();
+    dirs[1].mark_clean(7).unwrap();
+    drop(dirs);
+    disk.mend(one);
+    for why in ["ended in order, without the one that failed", "and killed before the cluster knew"] {
+        let dirs = open();
+        assert_eq!(how(&dirs), [Shutdown::PowerCut; 2], "{why}");
+        begin(&dirs);
+    }
+    let dirs = open();
+    disk.break_below(one);
+    disk.break_below(other);
+    assert!(LogDir::distrust_first(dirs.iter()).is_err(), "nobody can take it");
+}
+
+/// One of two was not in use for a while.
+#[test]
+fn a_directory_that_was_left_otherwise_than_the_others_is_not_trusted() {
+    let disk = MemDisk::new();
+    let open = || ["/one", "/other"].map(|path| LogDir::open(disk.arc(), Path::new(path), BOOT).unwrap());
+    let dirs = open();
+    for dir in &dirs {
+        dir.begin(BOOT).unwrap();
+        dir.loss_is_known(BOOT).unwrap();
+    }
+    dirs[1].mark_clean(7).unwrap();
+    drop(dirs);
+    for why in ["one was closed in order", "killed again before the cluster knew"] {
+        let mut dirs = open();
+        LogDir::agree(&mut dirs);
+        assert_eq!([dirs[0].shutdown(), dirs[1].shutdown()], [Shutdown::PowerCut; 2], "{why}");
+        dirs[1].begin(BOOT).unwrap();
+    }
+}

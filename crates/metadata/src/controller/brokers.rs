@@ -11,6 +11,7 @@ use crate::image::features::METADATA_VERSION;
 use crate::image::{
     Broker, ControllerRegistration, Endpoint, Image, NO_LEADER, SupportedFeature, TopicIdPartition, directory,
 };
+use crate::planted::{self, Bug};
 
 /// A broker that asks to be registered (BrokerRegistration).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -221,7 +222,11 @@ pub fn directories_offline(
         directory.is_some_and(|id| failed.contains(&id))
     };
     let change = Change { remove: Some(broker.id), ..Change::default() };
-    let mut records = change.records(image, context, image.topics.with_broker_in_isr(broker.id).filter(in_failed));
+    let in_sync = image.topics.with_broker_in_isr(broker.id).filter(in_failed);
+    let mut records = change.records(image, context, in_sync);
+    if planted::is(context.settings.bug, Bug::KeepOfflineInSync) {
+        records.clear();
+    }
     records.push(MetadataRecord::BrokerRegistrationChange(BrokerRegistrationChangeRecord {
         broker_id: broker.id,
         broker_epoch: broker.epoch,

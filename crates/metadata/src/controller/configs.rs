@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::ErrorCode;
-use wire::messages::{ClearElrRecord, ConfigRecord, MetadataRecord};
+use wire::messages::{ClearElrRecord, ConfigRecord, MetadataRecord, PartitionChangeRecord};
 
 use super::{Context, Decision, NodeSettings, Refusal, check_topic_name};
 use crate::image::{ConfigResource, Image, ResourceKind, Settings};
@@ -186,9 +186,32 @@ fn finish(
     check_exists(image, resource)?;
     let mut records: Records = explicit.into_iter().chain(implicit).map(MetadataRecord::Config).collect();
     if let Some(clear) = elr_to_clear(image, resource, current, &all) {
+        let kept = elr_to_keep(image, &clear.topic_name);
         records.push(MetadataRecord::ClearElr(clear));
+        records.extend(kept);
     }
     Ok(records)
+}
+
+/// With nobody in sync, nothing was committed since the ELR was chosen, whatever the setting: whoever is in it has all that
+/// is committed, and without it the partition would never be led again. Kafka clears it here, too, and leaves it so.
+fn elr_to_keep(image: &Image, topic_name: &str) -> Records {
+    let mut records = Vec::new();
+    for topic in image.topics.iter().filter(|topic| topic_name.is_empty() || *topic.name == *topic_name) {
+        for (index, partition) in topic.partitions.iter().filter(|(_, partition)| partition.isr.is_empty()) {
+            if partition.elr.is_empty() && partition.last_known_elr.is_empty() {
+                continue;
+            }
+            records.push(MetadataRecord::PartitionChange(PartitionChangeRecord {
+                topic_id: topic.id,
+                partition_id: *index,
+                eligible_leader_replicas: Some(partition.elr.to_vec().into()),
+                last_known_elr: Some(partition.last_known_elr.to_vec().into()),
+                ..Default::default()
+            }));
+        }
+    }
+    records
 }
 
 /// A new min.insync.replicas makes the ELRs that were chosen under the old one meaningless (KIP-966).

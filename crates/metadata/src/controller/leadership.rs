@@ -6,7 +6,9 @@ use wire::{ErrorCode, Uuid};
 use super::brokers::check_broker_epoch;
 use super::partition_change::{Election, PartitionChange};
 use super::{Context, Decision, Refusal, apply_decided};
-use crate::image::{Image, LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition};
+use crate::image::{
+    Broker, Image, LeaderRecoveryState, NO_LEADER, NO_LEADER_CHANGE, Partition, Topic, TopicIdPartition,
+};
 use crate::planted::{self, Bug};
 use std::collections::BTreeSet;
 
@@ -257,7 +259,7 @@ pub fn assign_replicas_to_dirs(
     for (directory, partitions) in assignments {
         let online = broker.has_online_dir(*directory);
         for key in partitions {
-            let result = assign(context, broker_id, *key, *directory, online, &mut draft);
+            let result = assign(context, broker, *key, *directory, online, &mut draft);
             results.push((*directory, *key, result));
         }
     }
@@ -266,7 +268,7 @@ pub fn assign_replicas_to_dirs(
 
 fn assign(
     context: &Context<'_>,
-    broker_id: i32,
+    broker: &Broker,
     key: TopicIdPartition,
     directory: Uuid,
     online: bool,
@@ -275,9 +277,8 @@ fn assign(
     let image = &altered.image;
     let Some(topic) = image.topics.get(key.topic_id) else { return Err(ErrorCode::UnknownTopicId) };
     let Some(partition) = topic.partition(key.partition) else { return Err(ErrorCode::UnknownTopicOrPartition) };
-    if !partition.replicas.contains(&broker_id) {
-        return Err(ErrorCode::NotLeaderOrFollower);
-    }
+    let Some(known) = partition.directory_of(broker.id) else { return Err(ErrorCode::NotLeaderOrFollower) };
+    let (broker_id, bug) = (broker.id, context.settings.bug);
     // A replica in a directory that is offline can neither lead nor be in sync.
     let acceptable = |id: i32| image.cluster.is_active(id) && (online || id != broker_id);
     let mut change = PartitionChange::new(image, context.settings, key, &topic.name, partition, &acceptable);
@@ -285,7 +286,12 @@ fn assign(
     if !online {
         change.isr.retain(|id| *id != broker_id);
     }
-    if let Some(record) = change.build() {
+    // What is not in the directory any more that is lost was made anew: it need not have what was committed before.
+    let is_new = known != directory && !broker.has_online_dir(known);
+    change.unclean_shutdown = Some(broker_id).filter(|_| is_new);
+    if let Some(record) = change.build()
+        && !planted::is(bug, Bug::LoseAssignment)
+    {
         altered.push(record);
     }
     Ok(())

@@ -238,8 +238,10 @@ impl<'a> PartitionChange<'a> {
         let old = self.partition;
         let becomes_empty = record.isr.as_ref().is_some_and(|isr| isr.is_empty());
         let will_have_leader = record.leader >= 0 || (old.leader != NO_LEADER && record.leader != NO_LEADER);
-        if becomes_empty && *old.last_known_elr != [old.leader] {
-            record.last_known_elr = Some(vec![old.leader].into());
+        // Where nobody could lead, because the directory of who is in sync is not known, that one is the last.
+        let last = [old.leader].into_iter().chain(old.isr.iter().copied()).find(|id| *id >= 0);
+        if becomes_empty && *old.last_known_elr != *last.as_slice() {
+            record.last_known_elr = Some(last.into_iter().collect::<Vec<_>>().into());
         } else if will_have_leader && !old.last_known_elr.is_empty() {
             record.last_known_elr = Some(Vec::new().into());
         }

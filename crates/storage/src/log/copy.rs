@@ -5,6 +5,7 @@
 
 use super::{Log, Read, ReadError};
 use crate::disk::{Context, Fault};
+use crate::planted::Bug;
 use std::path::Path;
 
 /// What a copy needs next to become like its log.
@@ -44,7 +45,8 @@ impl Log {
         if copy.log_start_offset < start {
             return Ok(CopyStep::Start(start));
         }
-        if copy.log_end_offset == end {
+        let is_near = self.has(Bug::LevelTooEarly) && copy.log_end_offset >= self.active().base_offset;
+        if copy.log_end_offset == end || is_near {
             return Ok(CopyStep::Level);
         }
         if copy.log_end_offset > end {
@@ -77,11 +79,15 @@ impl Log {
         (to < copy.log_end_offset).then_some(to)
     }
 
-    /// Takes from the log whose place this copy takes, with which it is level, what is not in its batches: its settings,
-    /// and producers that may be older than what is left of the log.
+    /// Takes from the log whose place this copy takes, with which it is level, what is not in its batches: its settings, leader
+    /// epochs in which nothing was written, and producers that may be older than what is left of the log.
     pub fn take_over(&mut self, of: &Log) -> Result<(), Fault> {
         self.online()?;
         self.set_config(of.config.clone());
+        if self.epochs != of.epochs {
+            self.epochs = of.epochs.clone();
+            self.store_epochs()?;
+        }
         if self.producers == of.producers {
             return Ok(());
         }

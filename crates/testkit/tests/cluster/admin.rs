@@ -1,10 +1,10 @@
 //! Somebody creates, deletes, extends and moves topics while all of it goes on.
 
-use crate::plan::{HEAL_MS, OFFSETS_TOPIC};
+use crate::plan::{HEAL_MS, MIN_ISR, OFFSETS_TOPIC};
 use crate::quorum::Asked;
-use crate::world::{Event, World};
-use metadata::controller::{Command, ElectionType, MorePartitions, NewTopic, Reply, TopicRef};
-use metadata::image::TopicIdPartition;
+use crate::world::{Event, Happening, To, World};
+use metadata::controller::{AlterOp, Command, ConfigChanges, ElectionType, MorePartitions, NewTopic, Reply, TopicRef};
+use metadata::image::{ConfigResource, TopicIdPartition};
 use wire::{ErrorCode, Uuid};
 
 /// Topics that are there all the time, with the partitions that they begin with.
@@ -54,12 +54,55 @@ impl World {
                     self.wish(Wish::Other, command);
                 }
             }
+            50..56 if self.plan.lowers_min_isr => self.lower_min_isr(),
             50..60 => {
                 let command = Command::ElectLeaders { election: ElectionType::Preferred, partitions: None };
                 self.wish(Wish::Other, command);
             }
+            60..75 if self.plan.volumes.iter().any(|count| *count > 1) => self.move_replica(),
+            75..82 if self.plan.deletes_records => self.want_records_deleted(),
             _ => self.reassign(),
         }
+    }
+
+    /// DeleteRecords, up to any offset that is committed.
+    fn want_records_deleted(&mut self) {
+        let name = self.chance.one_of(&["a", "b"]);
+        let Some(topic) = self.latest.topics.by_name(name).cloned() else { return };
+        let partition = self.chance.below(topic.partitions.len() as i64) as i32;
+        let key = TopicIdPartition { topic_id: topic.id, partition };
+        let (end, delay_ms) = (self.committed_end(key), self.delay_ms());
+        let before = self.chance.below(end + 1);
+        let leader = topic.partition(partition).map(|partition| partition.leader);
+        if let Some(to) = leader.and_then(|leader| self.running(leader)) {
+            self.at(delay_ms, to, Happening::DeleteRecords(key, before));
+        }
+    }
+
+    pub fn delete_records(&mut self, to: To, key: TopicIdPartition, before: i64) {
+        let wall_ms = self.wall_ms(to.id);
+        let Some(cell) = self.process(to).and_then(|process| process.cells.get_mut(&key)) else { return };
+        if !cell.partition.is_leader() || !(0..=cell.partition.high_watermark()).contains(&before) {
+            return;
+        }
+        let deleted = cell.partition.delete_records(before, wall_ms);
+        // Half of it may be done where it failed.
+        self.checks.deletes_records(key, before);
+        if let Err(fault) = deleted {
+            return self.fails(to, &fault);
+        }
+        self.checks.touch(to.id, key);
+        let name = self.name(key);
+        self.say(|| format!("{} deletes {name} up to {before}", to.id));
+    }
+
+    /// A lower one. A higher one reaches a leader after the ISR that the controller decided under it.
+    fn lower_min_isr(&mut self) {
+        let topic = self.chance.one_of(&[OFFSETS_TOPIC, "a", "b"]);
+        let changes = vec![(MIN_ISR.to_owned(), AlterOp::Set, Some("1".to_owned()))];
+        let resources = vec![ConfigChanges { resource: ConfigResource::topic(topic), changes }];
+        self.say(|| format!("{topic} shall have 1 as {MIN_ISR}"));
+        self.wish(Wish::Other, Command::IncrementalAlterConfigs { resources, validate_only: false });
     }
 
     fn passing(&self) -> impl Iterator<Item = &metadata::image::Topic> {

@@ -1,7 +1,8 @@
 //! What a server does as a broker: registration and heartbeats, the partitions that it holds, their logs and checkpoints.
 
+use crate::copies::Moving;
 use crate::groups;
-use crate::machine::{Phase, directory};
+use crate::machine::Phase;
 use crate::plan::SESSION_MS;
 use crate::quorum::Asked;
 use crate::replicas::Following;
@@ -14,17 +15,19 @@ use metadata::image::{Delta, Endpoint, Image, LeaderRecoveryState, SupportedFeat
 use replication::{Assignment, Partition, Role};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use storage::{Claim, DirName, Disk, Fault, Log, OpenMode, Shutdown, SyncRequest, partition_dir};
+use storage::{Fault, Shutdown, SyncRequest};
 use wire::{ErrorCode, Uuid};
 
 /// A partition's replica.
 pub struct Cell {
     pub topic: Arc<str>,
     pub index: i32,
+    /// The log directory that it is in.
+    pub dir: usize,
     pub partition: Partition,
     pub is_syncing: bool,
     /// The directory made for it has yet to be synced.
-    is_new: bool,
+    pub is_new: bool,
 }
 
 const WHILE_FENCED_MS: i64 = 40;
@@ -35,16 +38,17 @@ impl World {
     pub fn caught_up(&mut self, to: To) {
         let Some(process) = self.process(to) else { return };
         process.phase = Phase::Registering;
-        process.kept = match process.dir.shutdown() {
-            Shutdown::Clean => process.dir.clean_shutdown_broker_epoch().map_or(Kept::Unknown, Kept::Until),
+        let epochs = process.dirs.iter().map(|dir| dir.log_dir.clean_shutdown_broker_epoch().unwrap_or(-1));
+        process.kept = match process.shutdown {
+            Shutdown::Clean => epochs.min().map_or(Kept::Unknown, Kept::Until),
             Shutdown::Killed => Kept::All,
             Shutdown::PowerCut => Kept::Unknown,
         };
         // What lost records is recovered before anybody is told that the loss is known.
         let image = process.metadata.image().clone();
         for order in reconcile_all(&image, to.id) {
-            if let Order::Hold { topic, partition, .. } = order
-                && let Err(fault) = self.open_cell(to, &topic, partition)
+            if let Order::Hold { topic, partition, directory, .. } = order
+                && let Err(fault) = self.open_cell(to, &image, &topic, partition, directory)
             {
                 return self.node_fails(to, &fault);
             }
@@ -54,6 +58,7 @@ impl World {
 
     fn register(&mut self, to: To) {
         let Some(process) = self.process(to) else { return };
+        let log_dirs: Vec<Uuid> = process.dirs.iter().map(|dir| dir.id).collect();
         let registration = BrokerRegistration {
             broker_id: to.id,
             cluster_id: CLUSTER.to_owned(),
@@ -70,8 +75,8 @@ impl World {
                 .collect(),
             rack: None,
             is_migrating_zk_broker: false,
-            log_dirs: vec![directory(to.id)],
-            previous_broker_epoch: process.kept.previous_epoch(process.metadata.image(), to.id, &[directory(to.id)]),
+            previous_broker_epoch: process.kept.previous_epoch(process.metadata.image(), to.id, &log_dirs),
+            log_dirs,
         };
         self.ask_controller(to, Asked::Registration, Command::RegisterBroker(registration));
     }
@@ -95,6 +100,10 @@ impl World {
             },
             Asked::AlterPartitions(proposals) => self.altered(to, &proposals, reply),
             Asked::ProducerIds => self.producer_ids_came(to, reply),
+            Asked::LostReplicas(until_ms) => self.lost_replicas_told(to, until_ms, reply),
+            Asked::LostDirs(until_ms) => self.lost_dirs_told(to, until_ms, reply),
+            Asked::Assignments(keys) => self.assigned(to, keys, reply),
+            Asked::Moved(key, dir) => self.copy_assigned(to, key, dir, reply),
             Asked::Admin(wish) => self.wish_answered(wish, reply),
         }
     }
@@ -109,7 +118,7 @@ impl World {
         let is_there = process.phase == Phase::Registered && process.image.offset >= epoch;
         self.say(|| format!("{} is registered under {epoch}", to.id));
         if let Err(fault) = known {
-            return self.node_fails(to, &fault);
+            self.fails(to, &fault);
         }
         self.checks.registered(to.id);
         if is_there {
@@ -135,6 +144,7 @@ impl World {
                     broker_epoch: process.broker_epoch,
                     current_metadata_offset: process.image.offset,
                     want_shut_down: process.wants_shut_down,
+                    offline_log_dirs: process.offline_dirs(),
                     ..BrokerHeartbeat::default()
                 };
                 if !is_beating && process.phase == Phase::Serving {
@@ -166,52 +176,60 @@ impl World {
         let Some(process) = self.process(to) else { return };
         let active = image.cluster.brokers().filter(|broker| broker.is_active());
         process.brokers.set(active.map(|broker| (broker.id, broker.epoch)));
-        let mut is_new = false;
+        let (mut made, mut failed) = (BTreeSet::new(), Vec::new());
         for order in orders {
             match order {
-                Order::Hold { topic, partition, assignment, .. } => {
-                    if let Err(fault) = self.hold(to, &topic, partition, &assignment, &mut is_new) {
-                        return self.node_fails(to, &fault);
-                    }
+                Order::Hold { topic, partition, directory, assignment } => {
+                    failed.extend(self.hold(to, image, (&topic, partition, directory), &assignment, &mut made).err());
                 }
                 Order::Drop { topic_id, partition, .. } => {
                     let key = TopicIdPartition { topic_id, partition };
                     if let Err(fault) = self.drop_cell(to, key) {
-                        return self.node_fails(to, &fault);
+                        self.fails(to, &fault);
                     }
                 }
-                Order::Know { .. } | Order::Forget { .. } | Order::Configure { .. } | Order::ConfigureAll => {}
+                Order::Configure { topic } => self.configure(to, image, &topic),
+                Order::Know { .. } | Order::Forget { .. } | Order::ConfigureAll => {}
             }
         }
-        if is_new && let Some(Err(fault)) = self.process(to).map(|process| process.dir.sync()) {
-            self.node_fails(to, &fault);
+        if let Some(process) = self.process(to) {
+            failed.extend(made.into_iter().filter_map(|at: usize| process.dirs[at].log_dir.sync().err()));
+        }
+        for fault in failed {
+            self.fails(to, &fault);
         }
     }
 
     fn hold(
         &mut self,
         to: To,
-        topic: &Topic,
-        index: i32,
+        image: &Image,
+        (topic, index, directory): (&Topic, i32, Uuid),
         assignment: &Assignment,
-        is_new: &mut bool,
+        made: &mut BTreeSet<usize>,
     ) -> Result<(), Fault> {
         let key = TopicIdPartition { topic_id: topic.id, partition: index };
+        let settings = self.plan.settings(image, &topic.name);
         if !self.process(to).is_some_and(|process| process.cells.contains_key(&key)) {
             if !self.process(to).is_some_and(|process| process.opened.contains_key(&key)) {
-                self.open_cell(to, topic, index)?;
+                self.open_cell(to, image, topic, index, directory)?;
             }
             if let Some(process) = self.process(to)
-                && let Some(cell) = process.opened.remove(&key)
+                && let Some((mut cell, copy)) = process.opened.remove(&key)
             {
-                *is_new |= cell.is_new;
+                // It may have been opened under an earlier state.
+                cell.partition.set_settings(settings);
+                made.extend(Some(cell.dir).filter(|_| cell.is_new));
                 process.cells.insert(key, cell);
+                if let Some((dir, log)) = copy {
+                    self.begin_copy(to, key, Moving::new(dir, log));
+                }
             }
         }
-        let wall_ms = self.wall_ms(to.id);
+        let steady_ms = self.steady_ms(to.id);
         let Some(process) = self.process(to) else { return Ok(()) };
-        let cell = process.cells.get_mut(&key).unwrap();
-        cell.partition.assign(assignment, wall_ms)?;
+        let Some(cell) = process.cells.get_mut(&key) else { return Ok(()) };
+        cell.partition.assign(assignment, steady_ms)?;
         let role = cell.partition.role();
         self.checks.touch(to.id, key);
         if let Role::Leader { epoch } = role
@@ -232,108 +250,62 @@ impl World {
         self.follow(to, key, role);
         self.sync(to, key);
         self.propose_soon(to, key);
+        self.look_at_directory(to, key, directory);
         Ok(())
     }
 
-    /// Opens a partition's log ahead of its use, or makes it.
-    fn open_cell(&mut self, to: To, topic: &Topic, index: i32) -> Result<(), Fault> {
-        let (wall_ms, settings, config) = (self.wall_ms(to.id), self.plan.settings(), self.plan.log_config());
-        let key = TopicIdPartition { topic_id: topic.id, partition: index };
-        let machine = self.machines.get_mut(&to.id).unwrap();
-        let disk: Arc<dyn Disk> = machine.disk.arc();
-        let process = machine.process.as_mut().unwrap();
-        let path = process.dir.partition_path(&topic.name, index);
-        let is_there = process.dir.claim(&topic.name, index, topic.id)? == Claim::Ours;
-        let name = (topic.name.to_string(), index);
-        let mode = OpenMode {
-            shutdown: if is_there { process.dir.shutdown() } else { Shutdown::Clean },
-            recovery_point: if is_there { process.recovery_points.get(&name).copied().unwrap_or(0) } else { 0 },
-            ..OpenMode::default()
-        };
-        if !is_there {
-            process.dir.forget(&[name.clone()].into())?;
+    /// A topic's settings changed.
+    fn configure(&mut self, to: To, image: &Image, topic: &str) {
+        let settings = self.plan.settings(image, topic);
+        let Some(process) = self.process(to) else { return };
+        let mut keys = Vec::new();
+        for (key, cell) in process.cells.iter_mut().filter(|(_, cell)| *cell.topic == *topic) {
+            cell.partition.set_settings(settings);
+            keys.push(*key);
         }
-        let log = match is_there {
-            true => Log::open(disk, &path, config, Some(topic.id), mode, wall_ms)?.0,
-            false => Log::create(disk, &path, config, Some(topic.id), mode, wall_ms)?,
-        };
-        let high_watermark = if is_there { process.high_watermarks.get(&name).copied().unwrap_or(0) } else { 0 };
-        let (start, end) = (log.log_start_offset(), log.log_end_offset());
-        let partition = Partition::new(to.id, log, settings, process.brokers.clone(), high_watermark);
-        let cell = Cell { topic: topic.name.clone(), index, partition, is_syncing: false, is_new: !is_there };
-        process.opened.insert(key, cell);
-        let must_have = machine.must_have.remove(&key).unwrap_or(0);
-        self.checks.opened(to.id, key);
-        self.say(|| {
-            format!(
-                "{} opens {}-{index} ({is_there}) from {start} to {end}, {high_watermark} committed",
-                to.id, topic.name
-            )
-        });
-        if end < must_have {
-            self.checks.lost(format!(
-                "{}-{index} on {} ends at {end}, and {must_have} was committed or acknowledged",
-                topic.name, to.id
-            ));
+        for key in keys {
+            self.checks.touch(to.id, key);
         }
-        Ok(())
     }
 
     fn drop_cell(&mut self, to: To, key: TopicIdPartition) -> Result<(), Fault> {
         let unique = Uuid::from_u128(u128::from(self.chance.next()));
+        let given_up = self.give_up_copy(to, key);
+        if let Err(fault) = given_up {
+            self.fails(to, &fault);
+        }
         let Some(process) = self.process(to) else { return Ok(()) };
         let Some(mut cell) = process.cells.remove(&key) else { return Ok(()) };
         cell.partition.resign();
         for following in process.fetchers.values_mut() {
             following.fetcher.remove(key);
         }
-        let path = process.dir.mark_deleted(&cell.topic, cell.index, unique)?;
-        // The server does it a while later.
-        process.dir.remove(&path)?;
+        let dir = &process.dirs[cell.dir].log_dir;
+        // The server removes it a while later.
+        let removed = dir.mark_deleted(&cell.topic, cell.index, unique).and_then(|path| dir.remove(&path));
         self.machines.get_mut(&to.id).unwrap().must_have.remove(&key);
         self.checks.dropped(to.id, key);
         self.say(|| format!("{} drops {}-{}", to.id, cell.topic, cell.index));
-        Ok(())
-    }
-
-    /// Partitions that nobody claimed after the start belong to topics that were deleted meanwhile, or moved elsewhere.
-    fn put_aside_unknown(&mut self, to: To) {
-        let machine = self.machines.get_mut(&to.id).unwrap();
-        let disk = machine.disk.arc();
-        let Some(process) = machine.process.as_mut() else { return };
-        machine.must_have.clear();
-        process.opened.clear();
-        let Ok(found) = process.dir.directories() else { return };
-        let known: BTreeSet<_> = process.cells.values().map(|c| (c.topic.to_string(), c.index)).collect();
-        for (path, name) in found {
-            if let DirName::Partition { topic, partition } = name
-                && topic != metadata::controller::METADATA_TOPIC
-                && !known.contains(&(topic, partition))
-            {
-                let id = partition_dir::read_metadata(&*disk, &path).ok().flatten().unwrap_or(Uuid::ZERO);
-                if let Err(fault) = process.dir.put_aside(&path, id) {
-                    return self.node_fails(to, &fault);
-                }
-            }
-        }
+        removed
     }
 
     /// ISRs, checkpoints, what housekeeping does.
     pub fn watch(&mut self, to: To) {
-        let (wall_ms, checkpoint) = (self.wall_ms(to.id), self.chance.is(20));
+        let (wall_ms, steady_ms, checkpoint) = (self.wall_ms(to.id), self.steady_ms(to.id), self.chance.is(20));
         self.controller_tick(to);
         let Some(process) = self.process(to) else { return };
         for cell in process.cells.values_mut() {
-            cell.partition.tick(wall_ms);
+            cell.partition.tick(steady_ms);
             if let Some(request) = cell.partition.log_mut().remove_deleted(wall_ms) {
                 drop(request.run()); // tried again
             }
         }
         let written = if checkpoint && process.phase == Phase::Serving { process.write_checkpoints() } else { Ok(()) };
         if let Err(fault) = written {
-            return self.node_fails(to, &fault);
+            self.fails(to, &fault);
         }
-        let keys: Vec<_> = self.process(to).unwrap().cells.keys().copied().collect();
+        let Some(process) = self.process(to) else { return };
+        let keys: Vec<_> = process.cells.keys().copied().collect();
         for key in keys {
             self.checks.touch(to.id, key);
             self.sync(to, key);
@@ -362,7 +334,7 @@ impl World {
         let Some(cell) = self.process(to).and_then(|process| process.cells.get_mut(&key)) else { return };
         cell.is_syncing = false;
         if let Err(fault) = ran {
-            return self.node_fails(to, &fault);
+            return self.fails(to, &fault);
         }
         cell.partition.synced(request.offset());
         if let Role::Follower { leader, .. } = cell.partition.role() {
@@ -414,7 +386,7 @@ impl World {
         proposals: &[(TopicIdPartition, replication::Proposal)],
         reply: Result<Reply, ErrorCode>,
     ) {
-        let wall_ms = self.wall_ms(to.id);
+        let steady_ms = self.steady_ms(to.id);
         let reply = match reply {
             Ok(Reply::AlterPartitions(Ok(results))) => Ok(results),
             Ok(Reply::AlterPartitions(Err(refusal))) => Err(refusal.code),
@@ -434,7 +406,7 @@ impl World {
                 }
                 Err(code) => Err(*code),
             };
-            again |= cell.partition.proposal_answered(proposal, result.as_ref().map_err(|code| *code), wall_ms);
+            again |= cell.partition.proposal_answered(proposal, result.as_ref().map_err(|code| *code), steady_ms);
         }
         for (key, _) in proposals {
             self.checks.touch(to.id, *key);

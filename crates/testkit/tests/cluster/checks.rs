@@ -40,14 +40,22 @@ struct Committed {
     batches: BTreeMap<i64, Shown>,
     /// Everything before is committed.
     end: i64,
-    /// The sequence that comes next of each producer.
-    sequences: BTreeMap<i64, i32>,
+    /// The sequence that comes next of each producer, and the offset behind its last batch.
+    sequences: BTreeMap<i64, (i32, i64)>,
+    /// Records before were deleted, or may have been.
+    floor: i64,
 }
 
 /// Producers whose acknowledged batches may be lost.
 type WithGaps = BTreeSet<i64>;
 
 impl Committed {
+    /// Where the batch begins that has this offset, or that comes next.
+    fn base_of(&self, offset: i64) -> i64 {
+        let known = self.batches.range(..=offset).next_back().filter(|_| offset < self.end);
+        known.map_or(offset, |(base, _)| *base)
+    }
+
     /// Takes in what a replica shows at `at`.
     fn take(&mut self, at: i64, batch: &Batch<'_>, with_gaps: &WithGaps) -> Result<(), String> {
         let (base, shown) = (batch.base_offset(), Shown::of(batch));
@@ -62,13 +70,15 @@ impl Committed {
         }
         if batch.has_producer_id() {
             let (id, sequence) = shown.producer;
-            let due = self.sequences.entry(id).or_insert(0);
-            if sequence != *due && !(sequence > *due && with_gaps.contains(&id)) {
+            let (due, end) = self.sequences.entry(id).or_insert((0, i64::MAX));
+            // As in Kafka, a replica that begins behind all batches of a producer does not know it, and takes any.
+            let is_forgotten = *end <= self.floor;
+            if sequence != *due && !(sequence > *due && with_gaps.contains(&id)) && !is_forgotten {
                 return Err(format!(
                     "producer {id} has {sequence} at {base}, and {due} was due: doubled, lost or overtaken"
                 ));
             }
-            *due = sequence + batch.record_count();
+            (*due, *end) = (sequence + batch.record_count(), batch.next_offset());
         }
         self.batches.insert(base, shown);
         self.end = batch.next_offset();
@@ -89,6 +99,7 @@ pub struct Checks {
     pub acknowledged: usize,
     pub consumed: usize,
     pub truncations: usize,
+    pub moves: usize,
     /// What was found wrong in between.
     lost: Option<String>,
 
@@ -154,6 +165,14 @@ impl Checks {
         self.changed.insert(key);
     }
 
+    /// A replica's copy took its log's place: it is compared anew.
+    pub fn moved(&mut self, id: i32, key: TopicIdPartition) {
+        self.moves += 1;
+        self.seen.entry((id, key)).or_default().compared = 0;
+        self.touch(id, key);
+        self.changed.insert(key);
+    }
+
     pub fn dropped(&mut self, id: i32, key: TopicIdPartition) {
         self.seen.remove(&(id, key));
     }
@@ -183,8 +202,14 @@ impl Checks {
             for (index, partition) in &topic.partitions {
                 let is_up = |id: &i32| image.cluster.broker(*id).is_some_and(|broker| !broker.fenced);
                 let leader = partition.leader;
-                let is_led = leader >= 0 && is_up(&leader) && partition.isr.contains(&leader);
-                let is_leaderless = leader < 0 && partition.isr.is_empty();
+                let is_there = |id: i32| {
+                    let directory = partition.directory_of(id);
+                    let broker = image.cluster.broker(id);
+                    broker.zip(directory).is_some_and(|(broker, directory)| broker.has_online_dir(directory))
+                };
+                let is_led = leader >= 0 && is_up(&leader) && partition.isr.contains(&leader) && is_there(leader);
+                // As in Kafka, a leader is believed that a replica is in sync whose new directory is not known yet.
+                let is_leaderless = leader < 0 && !partition.isr.iter().any(|id| is_there(*id));
                 let named = partition.isr.iter().chain(&partition.elr);
                 let mut named = named.chain(&partition.adding_replicas).chain(&partition.removing_replicas);
                 let are_replicas = named.all(|id| partition.replicas.contains(id)) && !partition.replicas.is_empty();
@@ -244,6 +269,15 @@ impl Checks {
         if self.producer_ids.insert(id) { Ok(()) } else { Err(format!("producer id {id} was given out twice")) }
     }
 
+    pub fn deletes_records(&mut self, key: TopicIdPartition, before: i64) {
+        let log = self.logs.entry(key).or_default();
+        log.floor = before.max(log.floor);
+    }
+
+    pub fn floor(&self, key: TopicIdPartition) -> i64 {
+        self.logs.get(&key).map_or(0, |log| log.floor)
+    }
+
     pub fn placement(&mut self, key: TopicIdPartition) -> &mut Placement {
         self.placements.entry(key).or_default()
     }
@@ -272,10 +306,10 @@ impl Checks {
         self.consumed += 1;
         let committed = self.logs.get(&key).and_then(|log| log.batches.get(&batch.base_offset()));
         let shown = Shown::of(batch);
+        // Records may be deleted up to the middle of a batch.
+        let is_due = batch.base_offset() == at || batch.base_offset() < at && at <= self.floor(key);
         match committed {
-            _ if batch.base_offset() != at => {
-                Err(format!("a consumer of {key:?} expects {at} and gets {}", batch.base_offset()))
-            }
+            _ if !is_due => Err(format!("a consumer of {key:?} expects {at} and gets {}", batch.base_offset())),
             Some(known) if *known == shown => Ok(()),
             known => Err(format!("a consumer of {key:?} reads {shown:?} at {at}, and {known:?} is committed there")),
         }
@@ -341,7 +375,9 @@ impl World {
     /// An epoch has one leader, who has all that is committed; what is committed stays.
     fn check_metadata(&mut self, id: i32) -> Result<(), String> {
         let World { machines, checks, .. } = self;
-        let Some(process) = machines.get(&id).and_then(|machine| machine.process.as_ref()) else { return Ok(()) };
+        let Some(machine) = machines.get(&id) else { return Ok(()) };
+        let Some(process) = &machine.process else { return Ok(()) };
+        let is_broken = machine.is_broken();
         let node = &process.metadata;
         if node.quorum().is_leader() {
             let leader = *checks.quorum_leaders.entry(node.epoch()).or_insert(id);
@@ -365,6 +401,9 @@ impl World {
         let mut next = before.max(node.log().start_offset());
         while next < high_watermark {
             let read = node.log().read(next, 1 << 20, high_watermark);
+            if is_broken && read.is_err() {
+                return Ok(()); // the node has yet to notice
+            }
             let bytes = read.map_err(|error| format!("{id} cannot read its metadata at {next}: {error}"))?;
             let at = next;
             for batch in batches(&bytes).map_while(Result::ok) {
@@ -387,8 +426,12 @@ impl World {
     /// A high watermark never goes back, and what is below it is the same everywhere.
     fn check_replica(&mut self, id: i32, key: TopicIdPartition) -> Result<(), String> {
         let World { machines, checks, .. } = self;
-        let Some(process) = machines.get(&id).and_then(|machine| machine.process.as_ref()) else { return Ok(()) };
+        let Some(machine) = machines.get(&id) else { return Ok(()) };
+        let Some(process) = &machine.process else { return Ok(()) };
         let Some(cell) = process.cells.get(&key) else { return Ok(()) };
+        if process.is_failed(key) {
+            return Ok(());
+        }
         let what = || format!("{}-{} on {id}", cell.topic, cell.index);
         let high_watermark = cell.partition.high_watermark();
         let seen = checks.seen.entry((id, key)).or_default();
@@ -400,15 +443,26 @@ impl World {
             ));
         }
         seen.high_watermark = high_watermark;
-        if seen.compared >= high_watermark {
+        let start = cell.partition.log().log_start_offset();
+        let floor = checks.logs.get(&key).map_or(0, |log| log.floor);
+        if start > floor {
+            return Err(format!("{} begins at {start}, and records were deleted up to {floor}", what()));
+        }
+        if seen.compared >= high_watermark || start >= high_watermark {
             return Ok(());
         }
         let is_produced = !is_offsets(&cell.topic);
         let (promises, with_gaps) = (&checks.promises, &checks.with_gaps);
         let log = checks.logs.entry(key).or_default();
         let end_before = log.end;
+        if seen.compared < start {
+            seen.compared = log.base_of(start);
+        }
         while seen.compared < high_watermark {
-            let read = cell.partition.log().read_bytes(seen.compared, u32::MAX, high_watermark);
+            let read = cell.partition.log().read_bytes(seen.compared.max(start), u32::MAX, high_watermark);
+            if machine.is_broken() && matches!(read, Err(storage::ReadError::Fault(_))) {
+                return Ok(()); // the node has yet to notice
+            }
             let bytes = read.map_err(|error| format!("{} cannot be read at {}: {error}", what(), seen.compared))?;
             let at = seen.compared;
             for batch in batches(&bytes) {
@@ -418,6 +472,10 @@ impl World {
                     return Err(format!("{} has at {at} what nobody sent", what()));
                 }
                 seen.compared = batch.next_offset();
+            }
+            // A log may begin inside of a batch, and with it what is known to be committed.
+            if bytes.is_empty() && log.base_of(high_watermark) == at {
+                break;
             }
             if seen.compared == at {
                 return Err(format!("{} has nothing at {at}, below its high watermark {high_watermark}", what()));
@@ -436,7 +494,11 @@ impl World {
         let Some(partition) = self.latest.topics.partition(key) else { return Ok(()) };
         let end = self.committed_end(key);
         for id in partition.isr.iter().chain(&partition.elr) {
-            if self.checks.incomplete.contains(id) {
+            // A replica whose directory is lost is elected by nobody.
+            let directory = partition.directory_of(*id);
+            let broker = self.latest.cluster.broker(*id);
+            let is_there = broker.zip(directory).is_some_and(|(broker, directory)| broker.has_online_dir(directory));
+            if self.checks.incomplete.contains(id) || !is_there {
                 continue;
             }
             let process = self.machines.get(id).and_then(|machine| machine.process.as_ref());

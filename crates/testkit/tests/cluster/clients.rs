@@ -21,9 +21,20 @@ pub type FetchedRecords = Vec<(TopicIdPartition, Result<Vec<u8>, ErrorCode>)>;
 pub enum Question {
     Metadata,
     ProducerId,
-    Produce { key: TopicIdPartition, acks: Acks, bytes: Vec<u8> },
-    Fetch { wanted: Vec<(TopicIdPartition, i64)> },
-    Group { group: String, request: Request },
+    Produce {
+        key: TopicIdPartition,
+        acks: Acks,
+        bytes: Vec<u8>,
+    },
+    /// `may_follow`: of a follower as well (KIP-392).
+    Fetch {
+        wanted: Vec<(TopicIdPartition, i64)>,
+        may_follow: bool,
+    },
+    Group {
+        group: String,
+        request: Request,
+    },
 }
 
 pub enum Answer {

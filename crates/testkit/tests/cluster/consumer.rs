@@ -370,17 +370,24 @@ impl World {
         }
     }
 
-    /// Reads from one of the leaders.
+    /// Reads from one of the leaders, or from somebody who may have a replica.
     fn fetch_records(&mut self, client: usize) {
         let consumer = self.consumer(client);
         if !consumer.is_stable() || consumer.fetching.is_some() {
             return;
         }
         let positions = consumer.positions.clone();
+        let may_follow = self.plan.reads_followers && !self.is_healed() && self.chance.is(30);
         let mut by_leader: BTreeMap<i32, Vec<(TopicIdPartition, i64)>> = BTreeMap::new();
         for (key, (position, _)) in positions {
-            if let Some(leader) = self.clients[client].leader(key) {
-                by_leader.entry(leader).or_default().push((key, position));
+            let known = &self.clients[client];
+            let replicas = known.partition(key).filter(|_| may_follow).map(|partition| partition.replicas.to_vec());
+            let node = match replicas {
+                Some(replicas) => Some(self.chance.one_of(&replicas)),
+                None => known.leader(key),
+            };
+            if let Some(node) = node {
+                by_leader.entry(node).or_default().push((key, position));
             }
         }
         let leaders: Vec<i32> = by_leader.keys().copied().collect();
@@ -390,12 +397,19 @@ impl World {
         let leader = self.chance.one_of(&leaders);
         let wanted = by_leader.remove(&leader).unwrap();
         self.consumer(client).fetching = Some(wanted.clone());
-        self.ask_node(client, leader, Pending::Fetch, Question::Fetch { wanted });
+        self.ask_node(client, leader, Pending::Fetch, Question::Fetch { wanted, may_follow });
     }
 
     pub fn records_came(&mut self, client: usize, fetched: FetchedRecords) {
         let asked = self.consumer(client).fetching.take().unwrap_or_default();
         for (key, records) in fetched {
+            let floor = self.checks.floor(key);
+            if records == Err(ErrorCode::OffsetOutOfRange)
+                && let Some((position, _)) = self.consumer(client).positions.get_mut(&key)
+            {
+                // It asks where the log begins now.
+                *position = floor.max(*position);
+            }
             let Ok(bytes) = records else {
                 self.refresh(client);
                 continue;

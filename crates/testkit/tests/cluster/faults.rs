@@ -1,6 +1,7 @@
 //! What goes wrong.
 
 use crate::clients::PLACE;
+use crate::dirs::Fate;
 use crate::machine::Phase;
 use crate::world::{Event, World};
 use std::io::ErrorKind;
@@ -15,6 +16,11 @@ impl World {
                 machine.paused_until_ms = 0;
                 machine.disk.clear_failures();
                 machine.disk.set_capacity(None);
+                // Directories that failed are repaired, and come back with the next process.
+                let mut dirs = machine.process.iter().flat_map(|process| &process.dirs);
+                if dirs.any(|dir| dir.is_offline) || machine.is_broken() {
+                    self.end(id);
+                }
             }
             return;
         }
@@ -52,7 +58,8 @@ impl World {
                 self.say(|| format!("the clock of {id} is {skew_ms} ms off"));
                 self.machines.get_mut(&id).unwrap().skew_ms = skew_ms;
             }
-            80..90 => self.disk_fails(id),
+            80..86 => self.disk_fails(id),
+            86..92 => self.directory_breaks(id),
             _ => {
                 let Some(process) = self.machines.get_mut(&id).unwrap().process.as_mut() else { return };
                 if process.phase == Phase::Serving {
@@ -63,16 +70,21 @@ impl World {
         }
     }
 
-    /// A write or a sync fails soon, or there is no room left.
+    /// A write or a sync fails soon, or there is no room left. The node does not trust that directory any more: with records
+    /// in the page cache alone, that is as if it had lost them.
     fn disk_fails(&mut self, id: i32) {
         let operation = self.chance.one_of(&[Operation::Write, Operation::Write, Operation::Sync, Operation::Rename]);
         let (after, torn) = (self.chance.below(30) as usize, self.chance.below(200) as usize);
         let room = self.chance.below(3_000) as u64;
         let is_full = self.chance.is(30);
-        let machine = self.machines.get_mut(&id).unwrap();
-        if machine.process.is_none() {
+        let is_tainted = self.is_anybody_tainted();
+        let is_synced = self.plan.is_synced();
+        if self.machines[&id].process.is_none() || !is_synced && is_tainted || self.has_anybody_lost_disk() {
             return;
         }
+        let machine = self.machines.get_mut(&id).unwrap();
+        machine.is_failing = true;
+        machine.is_tainted = true;
         if is_full {
             machine.disk.set_capacity(Some(machine.disk.used() + room));
             return self.say(|| format!("{id} has room for {room} bytes more"));
@@ -80,6 +92,56 @@ impl World {
         let path = String::new();
         machine.disk.fail(Failure { operation, path, after, error: ErrorKind::Other, torn_bytes: torn });
         self.say(|| format!("a {operation:?} of {id} fails after {after}"));
+    }
+
+    /// Nothing works in a log directory any more; what was not synced in it is lost, or all of it. The node finds out when it
+    /// uses it, or is switched off before.
+    fn directory_breaks(&mut self, id: i32) {
+        let is_tainted = self.is_anybody_tainted();
+        let machine = &self.machines[&id];
+        let at = self.chance.below(machine.volumes.len() as i64) as usize;
+        let volume = &machine.volumes[at];
+        let is_usable = machine.process.is_some() && volume.broken.is_none() && !volume.is_left_out;
+        let may_lose_unsynced = match self.plan.is_synced() {
+            true => !self.has_anybody_lost_disk(),
+            false => !is_tainted && !self.plan.takes_back,
+        };
+        // A voter never loses its votes.
+        let may_lose_all = self.plan.loses_disks && !is_tainted && (at > 0 || !machine.votes);
+        if !is_usable || !may_lose_unsynced {
+            return;
+        }
+        let fate = match self.chance.below(4) {
+            _ if !may_lose_all => Fate::Mended,
+            0 => Fate::Mended,
+            1 if at > 0 => Fate::LeftOut,
+            _ => Fate::Replaced,
+        };
+        let machine = self.machines.get_mut(&id).unwrap();
+        machine.disk.break_below(&machine.volumes[at].path);
+        machine.volumes[at].broken = Some(fate);
+        machine.is_tainted = true;
+        machine.has_lost_disk |= fate != Fate::Mended;
+        self.say(|| format!("directory {at} of {id} breaks, and is to be {fate:?}"));
+        if self.chance.is(25) {
+            self.end(id);
+        }
+    }
+
+    /// Somebody may have lost records that it had, and is not in sync again everywhere.
+    fn is_anybody_tainted(&mut self) -> bool {
+        for id in self.plan.ids() {
+            let is_whole = self.is_in_sync_everywhere(id);
+            let machine = self.machines.get_mut(&id).unwrap();
+            machine.is_tainted &= !is_whole;
+            machine.has_lost_disk &= !is_whole;
+        }
+        self.machines.values().any(|machine| machine.is_tainted)
+    }
+
+    /// What a lost directory had may be on one other node alone, which is not to be taken for one that lost records.
+    fn has_anybody_lost_disk(&self) -> bool {
+        self.machines.values().any(|machine| machine.has_lost_disk)
     }
 
     /// With records in the page cache alone, one node at a time may lose them.
@@ -91,14 +153,9 @@ impl World {
         if !is_synced && self.plan.takes_back {
             return;
         }
-        if !is_synced {
-            for other in self.plan.ids() {
-                let is_whole = self.is_in_sync_everywhere(other);
-                self.machines.get_mut(&other).unwrap().is_tainted &= !is_whole;
-            }
-            if self.machines.values().any(|machine| machine.is_tainted) {
-                return;
-            }
+        let is_tainted = self.is_anybody_tainted();
+        if !is_synced && is_tainted || self.has_anybody_lost_disk() {
+            return;
         }
         let mut committed = Vec::new();
         if is_synced {
@@ -128,7 +185,9 @@ impl World {
     }
 
     fn is_in_sync_everywhere(&self, id: i32) -> bool {
-        let is_registered = !self.checks.is_incomplete(id);
+        let machine = &self.machines[&id];
+        let is_broken = machine.is_failing || machine.is_broken();
+        let is_registered = machine.process.is_some() && !is_broken && !self.checks.is_incomplete(id);
         let mut partitions = self.latest.topics.iter().flat_map(|topic| topic.partitions.values());
         is_registered && partitions.all(|p| !p.replicas.contains(&id) || p.isr.contains(&id))
     }

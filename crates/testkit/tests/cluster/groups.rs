@@ -41,9 +41,8 @@ impl World {
     /// Takes up the partitions of the offsets topic that this node leads now, and gives up the others.
     pub fn follow_groups(&mut self, to: To) {
         let Some(process) = self.process(to) else { return };
-        let cells = process.cells.iter().filter(|(_, cell)| is_offsets(&cell.topic) && cell.partition.is_leader());
         let led: BTreeMap<i32, (TopicIdPartition, i32)> =
-            cells.map(|(key, cell)| (cell.index, (*key, cell.partition.leader_epoch()))).collect();
+            process.led_offsets().map(|(key, cell)| (cell.index, (*key, cell.partition.leader_epoch()))).collect();
         let over = process.slots.iter();
         let over = over.filter(|(index, slot)| led.get(index).is_none_or(|(_, epoch)| *epoch != slot.epoch));
         let over: Vec<i32> = over.map(|(index, _)| *index).collect();
@@ -200,7 +199,7 @@ impl World {
         let info = BatchInfo::of_header(&BatchHeader::parse(&bytes).unwrap()).unwrap();
         let mut appends = [Append::new(&mut bytes, info)];
         if let Err(fault) = cell.partition.append(&mut appends, true, wall_ms) {
-            return self.node_fails(to, &fault);
+            return self.fails(to, &fault);
         }
         let log_end = cell.partition.log().log_end_offset();
         let [append] = appends;
@@ -293,8 +292,8 @@ impl World {
             }
             Question::ProducerId => self.producer_id_wanted(to, caller, token),
             Question::Produce { key, acks, bytes } => self.produced(to, caller, token, (key, acks), bytes),
-            Question::Fetch { wanted } => {
-                let (fetched, bytes) = self.read_for_consumer(to, &wanted);
+            Question::Fetch { wanted, may_follow } => {
+                let (fetched, bytes) = self.read_for_consumer(to, &wanted, may_follow);
                 if bytes > 0 {
                     return self.answer(to, caller, token, Answer::Fetched(fetched));
                 }
@@ -307,7 +306,7 @@ impl World {
                         cell.partition.park_fetch(park.clone());
                     }
                 }
-                self.wait(to, park, until_ms, Waits::Consumer { caller, token, wanted });
+                self.wait(to, park, until_ms, Waits::Consumer { caller, token, wanted, may_follow });
             }
             // What a member sent over a connection that it gave up would overtake what it sends now.
             Question::Group { .. } if !self.is_open(caller) => {}

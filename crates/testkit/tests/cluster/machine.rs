@@ -1,6 +1,8 @@
 //! A node: its disk, and the process that is there or not.
 
 use crate::broker::Cell;
+use crate::copies::Moving;
+use crate::dirs::{Dir, Fate, Found, Name, Volume};
 use crate::groups::Slot;
 use crate::plan::{OFFSETS_TOPIC, Plan};
 use crate::quorum::{Asked, Parked, Publication, Waiter};
@@ -11,20 +13,22 @@ use metadata::controller::{METADATA_TOPIC, NodeSettings, default_bootstrap_recor
 use metadata::image::{Image, TopicIdPartition};
 use metadata::quorum::{Format, MetadataNode, MetadataOptions, Present, Timeouts, Voter, VoterSet, format};
 use replication::Brokers;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use storage::testing::MemDisk;
-use storage::{Checkpoint, Disk, LogDir, Offsets, Shutdown};
+use storage::{Disk, Fault, Log, LogDir, Shutdown};
 use wire::Uuid;
 
-pub const DIR: &str = "/data";
 /// What every clock of the cluster shows in the beginning.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 
 pub struct Machine {
+    /// All directories are on it.
     pub disk: MemDisk,
+    pub volumes: Vec<Volume>,
+    replaced: u32,
     pub votes: bool,
     pub process: Option<Process>,
     /// Starts of the machine itself: what the kernel's boot id tells.
@@ -33,8 +37,14 @@ pub struct Machine {
     pub paused_until_ms: i64,
     /// What its wall clock shows beside the others'.
     pub skew_ms: i64,
-    /// It lost what was not synced, and is not in sync again everywhere.
+    /// It lost what was not synced, or is about to, and is not in sync again everywhere.
     pub is_tainted: bool,
+    /// It lost a directory, or is about to, and is not in sync again everywhere.
+    pub has_lost_disk: bool,
+    /// Something of its disk is to fail.
+    pub is_failing: bool,
+    /// A process noted that a directory failed, and the next one knows.
+    pub has_noted: bool,
     /// Where logs end at least when they are opened again: behind what this node had acknowledged as a leader, and, after a
     /// power cut, behind what was committed, where it had all of that on its disk.
     pub must_have: BTreeMap<TopicIdPartition, i64>,
@@ -54,9 +64,11 @@ pub enum Phase {
 pub struct Process {
     pub number: u64,
     pub phase: Phase,
-    pub dir: LogDir,
-    pub recovery_points: Offsets,
-    pub high_watermarks: Offsets,
+    /// The first has the metadata log.
+    pub dirs: Vec<Dir>,
+    pub shutdown: Shutdown,
+    /// Where partitions were found at the start, as long as nobody has claimed them.
+    pub found: BTreeMap<Name, Found>,
 
     pub metadata: MetadataNode,
     /// Of the commands in flight, in their order; `None` where nobody asked.
@@ -78,7 +90,12 @@ pub struct Process {
     pub brokers: Arc<Brokers>,
     pub cells: BTreeMap<TopicIdPartition, Cell>,
     /// Logs that were opened ahead of the orders to hold them.
-    pub opened: BTreeMap<TopicIdPartition, Cell>,
+    pub opened: BTreeMap<TopicIdPartition, (Cell, Option<(usize, Log)>)>,
+    /// Of replicas on their way to another directory.
+    pub copies: BTreeMap<TopicIdPartition, Moving>,
+    /// Replicas whose directory the controller may not know.
+    pub unassigned: BTreeSet<TopicIdPartition>,
+    pub is_assigning: bool,
     pub fetchers: BTreeMap<i32, Following>,
     pub is_altering: bool,
     pub waiting: Vec<Waiting>,
@@ -89,18 +106,30 @@ pub struct Process {
 impl Machine {
     pub fn new(id: i32, plan: &Plan) -> Machine {
         let disk = MemDisk::new();
-        disk.create_dir(Path::new(DIR)).unwrap();
-        let how = Format { voters: None, bootstrap: default_bootstrap_records() };
-        format(&disk, Path::new(DIR), &how, EPOCH_MS).unwrap();
-        disk.sync_volume(Path::new("/")).unwrap();
+        let volumes = (0..plan.volumes[id as usize - 1]).map(|at| Volume {
+            path: PathBuf::from(format!("/data-{at}")),
+            id: directory(id, at, 0),
+            broken: None,
+            is_left_out: false,
+        });
+        let volumes: Vec<Volume> = volumes.collect();
+        for volume in &volumes {
+            disk.create_dir(&volume.path).unwrap();
+        }
+        format_first(&disk, &volumes[0].path);
         Machine {
             disk,
+            volumes,
+            replaced: 0,
             votes: id <= plan.voters,
             process: None,
             boots: 0,
             paused_until_ms: 0,
             skew_ms: 0,
             is_tainted: false,
+            has_lost_disk: false,
+            is_failing: false,
+            has_noted: false,
             must_have: BTreeMap::new(),
         }
     }
@@ -110,15 +139,60 @@ impl Machine {
     }
 
     /// The cluster knows what this node may have lost.
-    pub fn loss_is_known(&self) -> Result<(), storage::Fault> {
+    pub fn loss_is_known(&self) -> Result<(), Fault> {
         let boot_id = self.boot_id();
-        self.process.as_ref().map_or(Ok(()), |process| process.dir.loss_is_known(&boot_id))
+        let mut dirs = self.process.iter().flat_map(|process| &process.dirs).filter(|dir| !dir.is_offline);
+        dirs.try_for_each(|dir| dir.log_dir.loss_is_known(&boot_id))
+    }
+
+    /// Some directory does not work, whether somebody has noticed or not.
+    pub fn is_broken(&self) -> bool {
+        self.volumes.iter().any(|volume| volume.broken.is_some())
+    }
+
+    /// What is known to be broken is repaired, as an operator would. Whether records may be lost.
+    fn repair(&mut self, id: i32, mut random: impl FnMut() -> u64) -> bool {
+        let mut may_have_lost = false;
+        for (at, volume) in self.volumes.iter_mut().enumerate() {
+            let Some(fate) = volume.broken.take() else {
+                volume.is_left_out &= !random().is_multiple_of(3);
+                continue;
+            };
+            may_have_lost = true;
+            self.disk.mend(&volume.path);
+            match fate {
+                Fate::Mended => self.disk.power_cut_below(&volume.path, &mut random),
+                Fate::Replaced => {
+                    self.replaced += 1;
+                    self.disk.replace_below(&volume.path);
+                    volume.id = directory(id, at, self.replaced);
+                    if at == 0 {
+                        format_first(&self.disk, &volume.path);
+                    }
+                }
+                Fate::LeftOut => {
+                    self.disk.power_cut_below(&volume.path, &mut random);
+                    volume.is_left_out = true;
+                }
+            }
+            if fate != Fate::Mended {
+                self.must_have.clear();
+            }
+        }
+        may_have_lost
     }
 }
 
-/// The id of a node's log directory.
-pub fn directory(id: i32) -> Uuid {
-    Uuid::from_u128((id as u128) << 64 | 1 << 32)
+/// Makes a directory that of the metadata log.
+fn format_first(disk: &MemDisk, path: &Path) {
+    let how = Format { voters: None, bootstrap: default_bootstrap_records() };
+    format(disk, path, &how, EPOCH_MS).unwrap();
+    disk.sync_volume(Path::new("/")).unwrap();
+}
+
+/// The id of a node's log directory, which may be there in the place of others.
+fn directory(id: i32, at: usize, replaced: u32) -> Uuid {
+    Uuid::from_u128((id as u128) << 64 | 1 << 32 | (at as u128) << 16 | u128::from(replaced))
 }
 
 impl World {
@@ -139,17 +213,18 @@ impl World {
             ("num.partitions", "2".to_owned()),
         ];
         let file = file.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let volume = &self.machines[&id].volumes[0];
         MetadataOptions {
             votes: self.machines[&id].votes,
             static_voters: Some(VoterSet::new(voters.collect())),
             timeouts: Timeouts { election: 500, fetch: 1_000, backoff_max: 500 },
-            settings: NodeSettings { node_id: id, file, ..NodeSettings::default() },
+            settings: NodeSettings { node_id: id, file, bug: self.plan.metadata_bug, ..NodeSettings::default() },
             session_timeout_ms: crate::plan::SESSION_MS,
             shutdown,
             snapshot_bytes: 6_000,
             segment_bytes: 8_192,
             snapshots_kept: 1,
-            ..MetadataOptions::new(PathBuf::from(DIR), CLUSTER.to_owned(), id, directory(id))
+            ..MetadataOptions::new(volume.path.clone(), CLUSTER.to_owned(), id, volume.id)
         }
     }
 
@@ -160,18 +235,39 @@ impl World {
         }
         self.made += 1;
         let number = self.made;
-        let machine = self.machines.get_mut(&id).unwrap();
+        let World { machines, chance, checks, .. } = self;
+        let machine = machines.get_mut(&id).unwrap();
         machine.paused_until_ms = 0;
+        machine.is_failing = false;
         machine.disk.clear_failures();
         machine.disk.set_capacity(None);
+        let has_noted = std::mem::take(&mut machine.has_noted);
+        let may_have_lost = machine.repair(id, || chance.next());
+        if may_have_lost || has_noted {
+            checks.power_cut(id);
+        }
+        if may_have_lost {
+            // Nobody noticed, or nobody could write it down: the disk is back because the machine was started again.
+            machine.boots += u64::from(!has_noted);
+            if !self.plan.is_synced() {
+                machine.must_have.clear();
+            }
+        }
         let (disk, boot_id) = (machine.disk.arc(), machine.boot_id());
-        let dir = LogDir::open(disk.clone(), Path::new(DIR), &boot_id).unwrap();
-        let shutdown = dir.shutdown();
-        let recovery_points = dir.checkpoint(Checkpoint::RecoveryPoint).unwrap();
-        let high_watermarks = dir.checkpoint(Checkpoint::HighWatermark).unwrap();
+        let volumes = machine.volumes.iter().filter(|volume| !volume.is_left_out);
+        let (ids, paths): (Vec<Uuid>, Vec<&Path>) = volumes.map(|volume| (volume.id, &*volume.path)).unzip();
+        let opened = paths.iter().map(|path| LogDir::open(disk.clone(), path, &boot_id).unwrap());
+        let mut log_dirs: Vec<LogDir> = opened.collect();
+        LogDir::agree(&mut log_dirs);
+        let shutdown = log_dirs[0].shutdown();
+        let dirs: Vec<Dir> =
+            ids.into_iter().zip(log_dirs).map(|(id, log_dir)| Dir::new(id, log_dir).unwrap()).collect();
+        let found = crate::dirs::find(&dirs).unwrap();
         let opened = MetadataNode::open(disk, self.options(id, shutdown)).unwrap();
-        dir.put_aside_nameless(METADATA_TOPIC).unwrap();
-        dir.begin(&boot_id).unwrap();
+        for dir in &dirs {
+            dir.log_dir.put_aside_nameless(METADATA_TOPIC).unwrap();
+            dir.log_dir.begin(&boot_id).unwrap();
+        }
         let (wall_ms, steady_ms) = (self.wall_ms(id), self.steady_ms(id));
         let chance = &mut self.chance;
         let mut random = || chance.next();
@@ -179,9 +275,9 @@ impl World {
         let process = Process {
             number,
             phase: Phase::Waiting,
-            dir,
-            recovery_points,
-            high_watermarks,
+            dirs,
+            shutdown,
+            found,
             metadata,
             replies: VecDeque::new(),
             parked: Vec::new(),
@@ -198,6 +294,9 @@ impl World {
             brokers: Arc::default(),
             cells: BTreeMap::new(),
             opened: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            unassigned: BTreeSet::new(),
+            is_assigning: false,
             fetchers: BTreeMap::new(),
             is_altering: false,
             waiting: Vec::new(),
@@ -261,18 +360,38 @@ impl World {
         self.say(|| format!("{} stops in order", to.id));
         self.with_metadata(to, |metadata, present| metadata.resign(present));
         self.metadata_settles(to);
+        self.close(to);
+    }
+
+    /// Ends with the logs closed: what works of the disk knows of it.
+    pub fn close(&mut self, to: To) {
         let Some(process) = self.process(to) else { return };
-        let mut closed = Ok(());
+        let mut faults = Vec::new();
         for cell in process.cells.values_mut() {
             cell.partition.resign();
-            closed = closed.and(cell.partition.log_mut().close());
+            if cell.partition.log().fault().is_none() {
+                faults.extend(cell.partition.log_mut().close().err());
+            }
         }
-        if closed.is_ok() {
-            closed = process.write_checkpoints().and_then(|()| process.dir.mark_clean(process.broker_epoch));
+        faults.extend(process.copies.values_mut().filter_map(|copy| copy.log.close().err()));
+        for fault in faults {
+            self.fails(to, &fault);
         }
-        match closed {
-            Ok(()) => self.end(to.id),
-            Err(fault) => self.node_fails(to, &fault),
+        let Some(process) = self.process(to) else { return };
+        let mut faults: Vec<Fault> = process.write_checkpoints().err().into_iter().collect();
+        for dir in process.dirs.iter().filter(|dir| !dir.is_offline) {
+            faults.extend(dir.log_dir.mark_clean(process.broker_epoch).err());
+        }
+        for fault in faults {
+            self.fails(to, &fault);
+        }
+        self.end_process(to);
+    }
+
+    /// The process ends, if it has not ended yet.
+    pub fn end_process(&mut self, to: To) {
+        if self.process(to).is_some() {
+            self.end(to.id);
         }
     }
 }
@@ -282,13 +401,5 @@ impl Process {
     pub fn group_partition(&self, group: &str) -> Option<i32> {
         let topic = self.image.topics.by_name(OFFSETS_TOPIC)?;
         Some(coordinator::partition_for(group, topic.partitions.len().max(1) as i32))
-    }
-
-    pub fn write_checkpoints(&self) -> Result<(), storage::Fault> {
-        let name = |cell: &Cell| (cell.topic.to_string(), cell.index);
-        let recovery_points = self.cells.values().map(|c| (name(c), c.partition.log().recovery_point())).collect();
-        let high_watermarks = self.cells.values().map(|c| (name(c), c.partition.high_watermark())).collect();
-        self.dir.write_checkpoint(Checkpoint::RecoveryPoint, &recovery_points)?;
-        self.dir.write_checkpoint(Checkpoint::HighWatermark, &high_watermarks)
     }
 }

@@ -11,6 +11,10 @@ use storage::DirName;
 #[derive(Default)]
 pub struct Placement {
     agreed: Option<Vec<i32>>,
+    /// All that was agreed upon so far. A reassignment that is taken back leaves one of them.
+    earlier: Vec<Vec<i32>>,
+    /// The number of a taking back that nobody answered: it may come to pass whenever.
+    taking_back: Option<u64>,
     /// Asked for, and nobody knows whether it was done, or in which order.
     open: Vec<Vec<i32>>,
     /// What was asked for last, and how long it may take to be answered.
@@ -35,7 +39,11 @@ impl Placement {
         if let Some(at) = self.open.iter().rposition(|open| *open == replicas) {
             self.open.remove(at);
         }
+        if self.taking_back == Some(number) {
+            self.taking_back = None;
+        }
         if is_agreed {
+            self.earlier.push(replicas.clone());
             self.agreed = Some(replicas);
         }
     }
@@ -43,7 +51,8 @@ impl Placement {
     /// In any order: what is taken back leaves the one that what was open had made.
     fn allows(&self, replicas: &[i32]) -> bool {
         let is_same = |ids: &Vec<i32>| ids.len() == replicas.len() && ids.iter().all(|id| replicas.contains(id));
-        self.agreed.as_ref().is_none_or(is_same) || self.open.iter().any(is_same)
+        let may_be_back = self.taking_back.is_some() && self.earlier.iter().any(is_same);
+        self.agreed.as_ref().is_none_or(is_same) || self.open.iter().any(is_same) || may_be_back
     }
 }
 
@@ -74,6 +83,9 @@ impl World {
         let outcome = target.clone().unwrap_or_else(|| original(partition));
         self.say(|| format!("{}-{index} ({:?}) shall be on {target:?}", topic.name, partition.replicas));
         self.checks.placement(key).asked(number, outcome.clone(), now_ms);
+        if target.is_none() {
+            self.checks.placement(key).taking_back.get_or_insert(number);
+        }
         let wanted = ReassignPartition { topic: topic.name.to_string(), partition: index, replicas: target };
         let command =
             Command::AlterPartitionReassignments { partitions: vec![wanted], allow_replication_factor_change: true };
@@ -82,7 +94,7 @@ impl World {
 
     /// Mostly three replicas. Two are the least where the page cache of one may be lost.
     fn target(&mut self) -> Vec<i32> {
-        let least = if self.plan.is_synced() { 1 } else { 2 };
+        let least = if self.plan.is_synced() && !self.plan.loses_disks { 1 } else { 2 };
         let count =
             if self.chance.is(60) { 3 } else { least + self.chance.below(i64::from(self.plan.nodes) - least + 1) };
         let mut ids: Vec<i32> = self.plan.ids().collect();
@@ -125,12 +137,22 @@ impl World {
                     return Err(format!("{id} still has {}-{}", cell.topic, cell.index));
                 }
             }
-            for (path, name) in process.dir.directories().map_err(|fault| fault.to_string())? {
-                if let DirName::Partition { topic, partition } = name
-                    && topic != metadata::controller::METADATA_TOPIC
-                    && !process.cells.values().any(|cell| *cell.topic == *topic && cell.index == partition)
-                {
-                    return Err(format!("{id} has {} on its disk, and nobody asked for it", path.display()));
+            for (at, dir) in process.dirs.iter().enumerate() {
+                for (path, name) in dir.log_dir.directories().map_err(|fault| fault.to_string())? {
+                    let is_held = |topic: &str, partition: i32| {
+                        let mut cells = process.cells.values();
+                        cells.any(|cell| cell.dir == at && *cell.topic == *topic && cell.index == partition)
+                    };
+                    let is_wanted = match name {
+                        DirName::Partition { topic, partition } => {
+                            topic == metadata::controller::METADATA_TOPIC || is_held(&topic, partition)
+                        }
+                        DirName::Future { .. } => process.copies.values().any(|copy| copy.log.dir() == path),
+                        _ => true,
+                    };
+                    if !is_wanted {
+                        return Err(format!("{id} has {} on its disk, and nobody asked for it", path.display()));
+                    }
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::producer::Acks;
 use coordinator::Config;
+use metadata::image::{ConfigResource, Image};
 use replication::planted::Bug;
 use replication::{Durability, Settings};
 use std::sync::Arc;
@@ -13,7 +14,10 @@ pub const HEAL_MS: i64 = 12_000;
 /// By then it has to be whole again.
 pub const END_MS: i64 = 60_000;
 pub const SESSION_MS: i64 = 1_500;
+/// By then the controller has to know of a failed log directory.
+pub const CONTROLLER_TOLD_MS: i64 = 2_000;
 pub const LAG_MS: i64 = 1_000;
+pub const MIN_ISR: &str = "min.insync.replicas";
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +34,19 @@ pub struct Plan {
     /// Reassignments are taken back, which may leave a partition with one replica in sync: where that is in the page cache
     /// alone, no power is cut.
     pub takes_back: bool,
+    /// Log directories of each node.
+    pub volumes: [usize; 5],
+    /// Log directories are lost with all that was on them, one at a time: what is committed is on others.
+    pub loses_disks: bool,
+    /// Consumers read from followers as well.
+    pub reads_followers: bool,
+    /// Topics get a lower min.insync.replicas: a single replica may have what is committed.
+    pub lowers_min_isr: bool,
+    /// Records at the beginning of partitions are deleted.
+    pub deletes_records: bool,
     pub bug: Bug,
+    pub storage_bug: storage::planted::Bug,
+    pub metadata_bug: metadata::planted::Bug,
 }
 
 impl Plan {
@@ -48,6 +64,12 @@ impl Plan {
         for producer in producers.iter_mut().skip(with_all).take(others) {
             *producer = Some(chance.one_of(&[Acks::Leader, Acks::Leader, Acks::LeaderNumbered, Acks::None]));
         }
+        let consumers = 1 + chance.below(3) as usize;
+        let takes_back = durability == Durability::Synced || chance.is(50);
+        let loses_disks = min_isr == 2 && chance.is(60) && (durability == Durability::Synced || !takes_back);
+        let volumes = if chance.is(70) { [0; 5].map(|_| 1 + chance.below(3) as usize) } else { [1; 5] };
+        let (reads_followers, deletes_records) = (chance.is(40), chance.is(40));
+        let lowers_min_isr = durability == Durability::Synced && min_isr == 2 && !loses_disks && chance.is(50);
         Plan {
             seed,
             nodes,
@@ -55,9 +77,16 @@ impl Plan {
             durability,
             min_isr,
             producers,
-            consumers: 1 + chance.below(3) as usize,
-            takes_back: durability == Durability::Synced || chance.is(50),
+            consumers,
+            takes_back: takes_back && !loses_disks,
+            volumes,
+            loses_disks,
+            reads_followers,
+            lowers_min_isr,
+            deletes_records,
             bug: Bug::None,
+            storage_bug: storage::planted::Bug::None,
+            metadata_bug: metadata::planted::Bug::None,
         }
     }
 
@@ -69,10 +98,13 @@ impl Plan {
         self.durability == Durability::Synced
     }
 
-    pub fn settings(&self) -> Settings {
+    /// Of a topic's replicas, as a state of the cluster has it.
+    pub fn settings(&self, image: &Image, topic: &str) -> Settings {
+        let own = image.configs.value(&ConfigResource::topic(topic), MIN_ISR).and_then(|value| value.parse().ok());
         Settings {
-            min_insync_replicas: self.min_isr,
+            min_insync_replicas: own.unwrap_or(self.min_isr),
             replica_lag_time_max_ms: LAG_MS,
+            followers_are_read: self.reads_followers,
             bug: self.bug,
             ..Settings::new(self.durability)
         }
@@ -85,6 +117,7 @@ impl Plan {
             index_interval_bytes: 500,
             snapshot_interval_bytes: 2_000,
             retention_ms: -1,
+            bug: self.storage_bug,
             ..LogConfig::default()
         })
     }

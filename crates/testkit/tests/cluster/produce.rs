@@ -43,7 +43,10 @@ impl World {
         let mut appends = [Append::new(&mut bytes, info)];
         let epoch = match cell.partition.append(&mut appends, all, wall_ms) {
             Ok(appended) => appended.epoch,
-            Err(fault) => return self.node_fails(to, &fault),
+            Err(fault) => {
+                self.fails(to, &fault);
+                return self.append_refused(to, (caller, token), acks, ErrorCode::KafkaStorageError);
+            }
         };
         let [append] = appends;
         let appended = match append.outcome {

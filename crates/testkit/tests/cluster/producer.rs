@@ -188,9 +188,10 @@ impl World {
     }
 
     pub fn batch_answered(&mut self, client: usize, key: TopicIdPartition, crc: u32, result: Result<i64, ErrorCode>) {
-        let now_ms = self.now_ms();
+        let (now_ms, has_deleted) = (self.now_ms(), self.checks.floor(key) > 0);
         let producer = self.producer(client);
-        let has_gaps = producer.acks == Acks::LeaderNumbered;
+        // As in Kafka, whoever deletes a producer's records has brokers forget it.
+        let has_gaps = producer.acks == Acks::LeaderNumbered || has_deleted;
         let Some(lane) = producer.lanes.get_mut(&key) else { return };
         let Some(at) = lane.batches.iter().position(|batch| batch.crc == crc) else { return };
         match result {

@@ -79,7 +79,11 @@ impl World {
                 false => self.crc_at(by.id, key, offset),
             };
             // Of a process that ended over something in the same moment it shows later.
-            if found != Some(crc) && self.running(by.id) == Some(by) {
+            let machine = &self.machines[&by.id];
+            let is_failed = machine.process.as_ref().is_some_and(|process| process.is_failed(key));
+            let is_failed = is_failed || machine.is_broken();
+            let is_deleted = offset < self.checks.floor(key);
+            if found != Some(crc) && self.running(by.id) == Some(by) && !is_failed && !is_deleted {
                 return Err(format!("{} acknowledges {promise:?}, and {found:?} is there", self.name(key)));
             }
             self.checks.promises.given.entry(key).or_default().push(promise);

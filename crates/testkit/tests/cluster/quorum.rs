@@ -9,6 +9,7 @@ use metadata::quorum::{
     BeginEpoch, EndEpoch, FetchFrom, FetchRequest, Fetched, Known, MetadataNode, NextFetch, Outgoing, Present,
     SnapshotPiece, SnapshotRequest, VoteReply, VoteRequest,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use storage::Fault;
 use wire::ErrorCode;
@@ -56,6 +57,13 @@ pub enum Asked {
     Heartbeat,
     AlterPartitions(Vec<(metadata::image::TopicIdPartition, replication::Proposal)>),
     ProducerIds,
+    /// The replicas in failed directories, and then those directories; by then the controller has to know.
+    LostReplicas(i64),
+    LostDirs(i64),
+    /// Where replicas are.
+    Assignments(BTreeSet<metadata::image::TopicIdPartition>),
+    /// Where a replica goes.
+    Moved(metadata::image::TopicIdPartition, usize),
     /// An administrator's command, which was forwarded.
     Admin(crate::admin::Wish),
 }
@@ -78,7 +86,9 @@ impl World {
         match act(&mut process.metadata, &mut Present { wall_ms, steady_ms, random: &mut random }) {
             Ok(done) => Some(done),
             Err(fault) => {
-                self.node_fails(to, &fault);
+                self.fails(to, &fault);
+                // Nothing is said after it.
+                self.end_process(to);
                 None
             }
         }

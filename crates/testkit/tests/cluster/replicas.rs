@@ -26,6 +26,8 @@ pub struct Following {
     pub fetcher: Fetcher,
     pub connection: u64,
     pub is_in_flight: bool,
+    /// Partitions whose range was asked for, and from where they had been fetched.
+    ranging: BTreeMap<TopicIdPartition, Position>,
     /// What was asked last.
     pub last: Option<FetchRequest<'static>>,
     /// When it is looked at next.
@@ -42,7 +44,14 @@ impl Following {
             partition_max_bytes: 1_500,
             backoff_ms: 200,
         };
-        Following { fetcher: Fetcher::new(settings), connection: 0, is_in_flight: false, last: None, turn_ms: i64::MAX }
+        Following {
+            fetcher: Fetcher::new(settings),
+            connection: 0,
+            is_in_flight: false,
+            ranging: BTreeMap::new(),
+            last: None,
+            turn_ms: i64::MAX,
+        }
     }
 }
 
@@ -65,6 +74,7 @@ pub enum Waits {
         caller: Caller,
         token: u64,
         wanted: Vec<(TopicIdPartition, i64)>,
+        may_follow: bool,
     },
     Producer {
         caller: Caller,
@@ -111,7 +121,7 @@ impl World {
     }
 
     pub fn fetch_turn(&mut self, to: To, leader: i32) {
-        let (wall_ms, now_ms) = (self.wall_ms(to.id), self.now_ms());
+        let (steady_ms, now_ms) = (self.steady_ms(to.id), self.now_ms());
         let Some(process) = self.process(to) else { return };
         let broker_epoch = process.broker_epoch;
         let Some(following) = process.fetchers.get_mut(&leader) else { return };
@@ -122,9 +132,9 @@ impl World {
         if following.is_in_flight {
             return;
         }
-        let Some(mut request) = following.fetcher.request(broker_epoch, wall_ms) else {
+        let Some(mut request) = following.fetcher.request(broker_epoch, steady_ms) else {
             if let Some(due_ms) = following.fetcher.next_due_ms() {
-                self.turn_at(to, leader, (due_ms - wall_ms).clamp(1, 1_000));
+                self.turn_at(to, leader, (due_ms - steady_ms).clamp(1, 1_000));
             }
             return;
         };
@@ -190,8 +200,8 @@ impl World {
 
     /// What the server's Fetch does for a follower.
     pub fn serve_fetch(&mut self, to: To, from: To, connection: u64, request: FetchRequest<'static>) {
-        let Some((response, bytes)) = self.answer_replica(to, &request) else { return };
-        if bytes < request.min_bytes as usize && !is_urgent(&response) {
+        let Some((response, bytes, is_news)) = self.answer_replica(to, &request) else { return };
+        if bytes < request.min_bytes as usize && !is_news && !is_urgent(&response) {
             let until_ms = self.now_ms() + i64::from(request.max_wait_ms);
             let park = Park::new(i64::from(request.min_bytes));
             let Some(process) = self.process(to) else { return };
@@ -207,25 +217,30 @@ impl World {
         self.send_to_process(to, from, Body::Fetched(connection, response));
     }
 
-    /// The answer to a follower, and how many bytes it brings. `None` when the node failed over it.
-    fn answer_replica(&mut self, to: To, request: &FetchRequest<'static>) -> Option<(FetchResponse<'static>, usize)> {
-        let wall_ms = self.wall_ms(to.id);
+    /// The answer to a follower, how many bytes it brings, and whether other news. `None` when the node failed over it.
+    fn answer_replica(
+        &mut self,
+        to: To,
+        request: &FetchRequest<'static>,
+    ) -> Option<(FetchResponse<'static>, usize, bool)> {
+        let steady_ms = self.steady_ms(to.id);
         let replica = (request.replica_state.replica_id, request.replica_state.replica_epoch);
-        let (mut topics, mut bytes, mut touched, mut failed) = (Vec::new(), 0, Vec::new(), None);
+        let (mut topics, mut touched, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bytes, mut brings_news) = (0, false);
         let process = self.process(to)?;
         for (key, wanted) in wanted(request) {
             let answer = match process.cells.get_mut(&key) {
-                Some(cell) => answer_one(&mut cell.partition, replica, &wanted, wall_ms),
+                Some(cell) => answer_one(&mut cell.partition, replica, &wanted, steady_ms),
                 None => Ok(Err(ErrorCode::UnknownTopicId)),
             };
-            let data = match answer {
-                Ok(answer) => answer
-                    .unwrap_or_else(|error| PartitionData { error_code: error.code(), ..PartitionData::default() }),
-                Err(fault) => {
-                    failed = Some(fault);
-                    break;
-                }
-            };
+            let answer = answer.unwrap_or_else(|fault| {
+                failed.push(fault);
+                Err(ErrorCode::KafkaStorageError)
+            });
+            let (data, is_news) = answer.unwrap_or_else(|error| {
+                (PartitionData { error_code: error.code(), ..PartitionData::default() }, false)
+            });
+            brings_news |= is_news;
             touched.push(key);
             bytes += data.records.as_ref().map_or(0, Records::len);
             let data = PartitionData { partition_index: key.partition, ..data };
@@ -235,15 +250,15 @@ impl World {
                 ..Default::default()
             });
         }
-        if let Some(fault) = failed {
-            self.node_fails(to, &fault);
-            return None;
+        for fault in failed {
+            self.fails(to, &fault);
         }
+        self.process(to)?;
         for key in touched {
             self.checks.touch(to.id, key);
             self.propose_soon(to, key);
         }
-        Some((FetchResponse { responses: topics.into(), ..Default::default() }, bytes))
+        Some((FetchResponse { responses: topics.into(), ..Default::default() }, bytes, brings_news))
     }
 
     /// What the server's fetcher does with an answer.
@@ -270,7 +285,7 @@ impl World {
     }
 
     fn take(&mut self, to: To, leader: i32, key: TopicIdPartition, asked: &Position, answer: &PartitionData<'_>) {
-        let wall_ms = self.wall_ms(to.id);
+        let (wall_ms, steady_ms) = (self.wall_ms(to.id), self.steady_ms(to.id));
         let code = ErrorCode::from_code(answer.error_code);
         let process = self.process(to).unwrap();
         let Some(cell) = process.cells.get_mut(&key) else { return };
@@ -291,20 +306,22 @@ impl World {
             }
             Verdict::AskForRange => {
                 let following = process.fetchers.get_mut(&leader).unwrap();
-                following.fetcher.rest(key, wall_ms);
-                let connection = following.connection;
-                return self.send(to, leader, Body::Range(connection, key, asked.leader_epoch));
+                following.fetcher.rest(key, steady_ms);
+                following.ranging.insert(key, *asked);
+                return self.send(to, leader, Body::Range(key, asked.leader_epoch));
             }
             verdict => {
-                process.fetchers.get_mut(&leader).unwrap().fetcher.rest(key, wall_ms);
+                process.fetchers.get_mut(&leader).unwrap().fetcher.rest(key, steady_ms);
                 self.say(|| format!("{} hears {} from {leader} ({verdict:?}) for {asked:?}", to.id, code.name()));
                 return;
             }
         };
         if let Ok(Followed::BegunInside(begun)) = followed {
-            return match self.process(to).unwrap().write_checkpoints() {
+            self.checks.truncated(to.id, key, begun.offset, false);
+            let process = self.process(to).unwrap();
+            return match process.write_checkpoints_of(process.cells[&key].dir) {
                 Ok(()) => self.take(to, leader, key, &begun, answer),
-                Err(fault) => self.node_fails(to, &fault),
+                Err(fault) => self.fails(to, &fault),
             };
         }
         self.followed(to, leader, key, followed);
@@ -312,7 +329,12 @@ impl World {
 
     fn followed(&mut self, to: To, leader: i32, key: TopicIdPartition, followed: Result<Followed, Fault>) {
         match followed {
-            Err(fault) => return self.node_fails(to, &fault),
+            Err(fault) => {
+                if let Some(following) = self.process(to).and_then(|process| process.fetchers.get_mut(&leader)) {
+                    following.fetcher.remove(key);
+                }
+                return self.fails(to, &fault);
+            }
             Ok(Followed::Advanced { .. } | Followed::Stale | Followed::BegunInside(_)) => {}
             Ok(Followed::Truncated { to: end, below_high_watermark }) => {
                 self.say(|| format!("{} cuts its log of {key:?} at {end}", to.id));
@@ -322,12 +344,22 @@ impl World {
                     self.checks.lost(format!("{} cut its log of {key:?} at {end}, below its high watermark", to.id));
                 }
                 self.checks.truncated(to.id, key, end, is_whole);
-                if let Some(Err(fault)) = self.process(to).map(|process| process.write_checkpoints()) {
-                    return self.node_fails(to, &fault);
+                let dir = self.process(to).and_then(|process| process.cells.get(&key)).map(|cell| cell.dir);
+                if let Some((at, process)) = dir.zip(self.process(to))
+                    && let Err(fault) = process.write_checkpoints_of(at)
+                {
+                    return self.fails(to, &fault);
                 }
             }
             Ok(Followed::Refused(code)) => {
-                self.checks.lost(format!("{} refuses what {leader} sent: {}", to.id, code.name()));
+                let log = self.process(to).and_then(|process| process.cells.get(&key)).map(|cell| cell.partition.log());
+                let range = log.map(|log| log.log_start_offset()..log.log_end_offset());
+                let name = self.name(key);
+                self.checks.lost(format!(
+                    "{} refuses what {leader} sent of {name}: {} at {range:?}",
+                    to.id,
+                    code.name()
+                ));
             }
         }
         self.checks.touch(to.id, key);
@@ -336,7 +368,7 @@ impl World {
     }
 
     /// ListOffsets, for a follower whose log the leader's does not reach.
-    pub fn serve_range(&mut self, to: To, from: To, connection: u64, key: TopicIdPartition, epoch: i32) {
+    pub fn serve_range(&mut self, to: To, from: To, key: TopicIdPartition, epoch: i32) {
         let Some(process) = self.process(to) else { return };
         let range = match process.cells.get(&key) {
             None => Err(ErrorCode::UnknownTopicOrPartition),
@@ -345,21 +377,14 @@ impl World {
                 .check_epoch(epoch)
                 .map(|()| (cell.partition.log().log_start_offset(), cell.partition.log().log_end_offset())),
         };
-        self.send_to_process(to, from, Body::Ranged(connection, key, range));
+        self.send_to_process(to, from, Body::Ranged(key, range));
     }
 
-    pub fn ranged(
-        &mut self,
-        to: To,
-        leader: i32,
-        connection: u64,
-        key: TopicIdPartition,
-        range: Result<(i64, i64), ErrorCode>,
-    ) {
-        let Ok((start, end)) = range else { return };
+    pub fn ranged(&mut self, to: To, leader: i32, key: TopicIdPartition, range: Result<(i64, i64), ErrorCode>) {
         let Some(process) = self.process(to) else { return };
-        let Some(following) = process.fetchers.get(&leader).filter(|f| f.connection == connection) else { return };
-        let Some(asked) = following.fetcher.asked(key) else { return };
+        let Some(following) = process.fetchers.get_mut(&leader) else { return };
+        let Some(asked) = following.ranging.remove(&key) else { return };
+        let Ok((start, end)) = range else { return };
         let Some(cell) = process.cells.get_mut(&key) else { return };
         let followed = cell.partition.out_of_range(&asked, start, end);
         self.followed(to, leader, key, followed);
@@ -397,12 +422,12 @@ impl World {
             waiting.park.finish();
             match waiting.what {
                 Waits::Replica { from, connection, request } => {
-                    if let Some((response, _)) = self.answer_replica(to, &request) {
+                    if let Some((response, ..)) = self.answer_replica(to, &request) {
                         self.send_to_process(to, from, Body::Fetched(connection, response));
                     }
                 }
-                Waits::Consumer { caller, token, wanted } => {
-                    let (fetched, _) = self.read_for_consumer(to, &wanted);
+                Waits::Consumer { caller, token, wanted, may_follow } => {
+                    let (fetched, _) = self.read_for_consumer(to, &wanted, may_follow);
                     self.answer(to, caller, token, Answer::Fetched(fetched));
                 }
                 Waits::Producer { caller, token, awaited } => {
@@ -418,8 +443,13 @@ impl World {
     }
 
     /// What a consumer gets of each partition, and how many bytes that is.
-    pub fn read_for_consumer(&mut self, to: To, wanted: &[(TopicIdPartition, i64)]) -> (FetchedRecords, usize) {
-        let mut bytes = 0;
+    pub fn read_for_consumer(
+        &mut self,
+        to: To,
+        wanted: &[(TopicIdPartition, i64)],
+        may_follow: bool,
+    ) -> (FetchedRecords, usize) {
+        let (mut bytes, mut failed) = (0, Vec::new());
         for (key, _) in wanted {
             self.checks.touch(to.id, *key);
         }
@@ -427,8 +457,15 @@ impl World {
         let read = wanted.iter().map(|(key, offset)| {
             let Some(cell) = process.cells.get(key) else { return (*key, Err(ErrorCode::UnknownTopicId)) };
             let partition = &cell.partition;
-            let records = partition.check_epoch(-1).and_then(|()| {
-                let read = partition.read(*offset, 2_000, true, true).map_err(|_| ErrorCode::OffsetOutOfRange)?;
+            let checked = if may_follow { partition.check_reader_epoch(-1) } else { partition.check_epoch(-1) };
+            let records = checked.and_then(|()| {
+                let read = partition.read(*offset, 2_000, true, true).map_err(|error| match error {
+                    storage::ReadError::Fault(fault) => {
+                        failed.push(fault);
+                        ErrorCode::KafkaStorageError
+                    }
+                    _ => ErrorCode::OffsetOutOfRange,
+                })?;
                 Ok(match read.records {
                     Records::Bytes(bytes) => bytes.to_vec(),
                     Records::File(_) => unreachable!("a disk in memory has no files"),
@@ -438,6 +475,9 @@ impl World {
             (*key, records)
         });
         let read = read.collect();
+        for fault in failed {
+            self.fails(to, &fault);
+        }
         (read, bytes)
     }
 }
@@ -454,12 +494,15 @@ fn is_urgent(response: &FetchResponse<'static>) -> bool {
     partitions.any(|p| p.error_code != 0 || p.diverging_epoch.end_offset >= 0)
 }
 
+/// A follower's answer, and whether it brings a high watermark that must not wait.
+type Answered = Result<(PartitionData<'static>, bool), ErrorCode>;
+
 fn answer_one(
     partition: &mut Partition,
     (replica, broker_epoch): (i32, i64),
     wanted: &FetchPartition,
-    wall_ms: i64,
-) -> Result<Result<PartitionData<'static>, ErrorCode>, Fault> {
+    steady_ms: i64,
+) -> Result<Answered, Fault> {
     if let Err(error) = partition.check_epoch(wanted.current_leader_epoch) {
         return Ok(Err(error));
     }
@@ -475,7 +518,7 @@ fn answer_one(
     if wanted.last_fetched_epoch >= 0 {
         let (epoch, end_offset) = log.epoch_end_offset(wanted.last_fetched_epoch);
         if epoch < wanted.last_fetched_epoch || end_offset < wanted.fetch_offset {
-            return Ok(Ok(PartitionData { diverging_epoch: EpochEndOffset { epoch, end_offset }, ..base }));
+            return Ok(Ok((PartitionData { diverging_epoch: EpochEndOffset { epoch, end_offset }, ..base }, false)));
         }
     }
     let read = partition.read_as_replica(wanted.fetch_offset, wanted.partition_max_bytes as u32, true);
@@ -487,10 +530,11 @@ fn answer_one(
     };
     let (offset, log_start_offset) = (wanted.fetch_offset, wanted.log_start_offset);
     let fetch = ReplicaFetch { replica, broker_epoch, offset, log_start_offset };
-    if let Err(error) = partition.fetched_by(&fetch, wall_ms) {
+    if let Err(error) = partition.fetched_by(&fetch, steady_ms) {
         return Ok(Err(error));
     }
-    Ok(Ok(PartitionData { high_watermark: partition.high_watermark(), records: Some(records), ..base }))
+    let (high_watermark, is_news) = partition.tell_high_watermark(replica);
+    Ok(Ok((PartitionData { high_watermark, records: Some(records), ..base }, is_news)))
 }
 
 /// Whether a partition is led here, and under this epoch.

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub acknowledged: usize,
     pub consumed: usize,
     pub truncations: usize,
+    /// Replicas that came to another log directory of their node.
+    pub moves: usize,
     pub events: usize,
     /// Of the cluster's time.
     pub seconds: usize,
@@ -73,6 +75,13 @@ pub enum Happening {
     /// No answer came to what was asked of the controller.
     Unanswered(u64),
     Propose,
+    /// The controller is to hear of a failed directory by then, and of where replicas are.
+    TellFailed(i64),
+    Assign,
+    /// A replica on its way to another directory.
+    Copy(TopicIdPartition),
+    /// Somebody wants what is before this offset to be gone.
+    DeleteRecords(TopicIdPartition, i64),
     /// Somebody who waits here is out of patience.
     Patience,
     ShardTick,
@@ -89,8 +98,8 @@ pub enum Body {
     Replied(u64, Result<Reply, ErrorCode>),
     Fetch(u64, FetchRequest<'static>),
     Fetched(u64, FetchResponse<'static>),
-    Range(u64, TopicIdPartition, i32),
-    Ranged(u64, TopicIdPartition, Result<(i64, i64), ErrorCode>),
+    Range(TopicIdPartition, i32),
+    Ranged(TopicIdPartition, Result<(i64, i64), ErrorCode>),
 }
 
 pub struct World {
@@ -149,6 +158,7 @@ impl World {
             acknowledged: world.checks.acknowledged,
             consumed: world.checks.consumed,
             truncations: world.checks.truncations,
+            moves: world.checks.moves,
             events,
             seconds: (world.now_ms() / 1_000) as usize,
             digest: world.digest,
@@ -263,6 +273,10 @@ impl World {
             Happening::FetchNoMore(leader, key) => self.fetch_no_more(to, leader, key),
             Happening::Unanswered(number) => self.replied(to, number, Err(ErrorCode::RequestTimedOut)),
             Happening::Propose => self.propose(to),
+            Happening::TellFailed(until_ms) => self.tell_failed(to, until_ms),
+            Happening::Assign => self.assign(to),
+            Happening::Copy(key) => self.copy(to, key),
+            Happening::DeleteRecords(key, before) => self.delete_records(to, key, before),
             Happening::Patience => {}
             Happening::ShardTick => self.shard_tick(to),
             Happening::Asked(caller, token, question) => self.asked(to, caller, token, question),
@@ -273,8 +287,8 @@ impl World {
                 Body::Replied(number, reply) => self.replied(to, number, reply),
                 Body::Fetch(connection, request) => self.serve_fetch(to, from, connection, request),
                 Body::Fetched(connection, response) => self.fetched(to, from.id, connection, &response),
-                Body::Range(connection, key, epoch) => self.serve_range(to, from, connection, key, epoch),
-                Body::Ranged(connection, key, range) => self.ranged(to, from.id, connection, key, range),
+                Body::Range(key, epoch) => self.serve_range(to, from, key, epoch),
+                Body::Ranged(key, range) => self.ranged(to, from.id, key, range),
             },
         }
         self.serve_waiting(to);
