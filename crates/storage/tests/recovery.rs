@@ -121,7 +121,7 @@ fn a_log_that_is_cut_inside_of_damage_ends_where_that_begins() {
     sync(&mut log);
     let (before, from) = (read_all(&log), position_of(&log, 60));
     drop(log);
-    disk.edit(&file(0, ".log"), |bytes| bytes[from + 80] ^= 0x55);
+    disk.edit(&file(0, ".log"), |bytes| bytes[from + 16] ^= 0x55);
     let (mut log, recovery) = on(&disk, one_segment(), Shutdown::PowerCut, 100);
     assert_eq!((recovery.damage.len(), log.log_end_offset()), (1, 100));
     log.truncate_to(62).unwrap();
