@@ -110,7 +110,7 @@ async fn elect(admin: &Admin, election: Election, partitions: Option<&[TopicPart
         Election::Unclean => "UNCLEAN",
     };
     let results = admin.elect_leaders(election, partitions).await.map_err(|error| match error {
-        Error::Timeout(_) | Error::Unreachable(_) => {
+        Error::Timeout(_) | Error::Unreachable(_) | Error::Api { code: ErrorCode::RequestTimedOut, .. } => {
             say!("Timeout waiting for election results");
             failed("Timeout waiting for election results")
         }

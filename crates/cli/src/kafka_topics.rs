@@ -1,17 +1,22 @@
 //! `kafka-topics`: list, describe, create, change and delete topics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use client::admin::{
     Admin, ConfigEntry, NewTopic, PartitionDescription, Reassignment, Resource, ResourceType, SOURCE_DEFAULT,
     TopicDescription,
 };
+use tokio::time::timeout;
 use wire::{ErrorCode, Uuid};
 
 use crate::options::{HELP, Opt, Parsed, VERSION};
 use crate::tool::{self, Exception, Stop};
 use crate::{java_order, say, term, zookeeper_topics};
 use client::pattern::Pattern;
+
+/// How long `--describe` waits to hear what is being moved.
+const CONTROLLER_PATIENCE: Duration = Duration::from_secs(3);
 
 const ABOUT: &str = "This tool helps to create, delete, describe, or change a topic.";
 const LOGGER: &str = "org.apache.kafka.tools.TopicCommand";
@@ -385,8 +390,9 @@ async fn describe(options: &Parsed, admin: &Admin) -> Result<(), Stop> {
         true => admin.brokers().await?.into_iter().map(|b| b.node.id).collect(),
         false => BTreeSet::new(),
     };
-    // Older brokers and those that forbid the question have nothing to tell.
-    let moving = admin.list_reassignments().await.unwrap_or_default();
+    // Older brokers and those that forbid the question have nothing to tell; without a controller nobody has.
+    let moving = timeout(CONTROLLER_PATIENCE, admin.list_reassignments()).await;
+    let moving = moving.ok().and_then(Result::ok).unwrap_or_default();
     let report = Report::new(options, alive);
     for (topic, config) in topics.iter().zip(&mut configs) {
         // Their order is that of a map of all settings, also of those that are left out.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::warn;
 use wire::codec::{Message, Request};
 use wire::messages::{DescribeClusterRequest, FindCoordinatorRequest};
@@ -20,6 +20,8 @@ use crate::{ClientConfig, Connection, Error, Metadata, Node, Reply, Role, Topics
 
 /// Where Kafka's clients log about connections.
 const NETWORK: &str = "org.apache.kafka.clients.NetworkClient";
+/// What is waited for inside of an operation ends before the operation does, and says more.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A handle; clones share nodes and connections.
 #[derive(Clone, Debug)]
@@ -110,10 +112,12 @@ impl Client {
         self.any_within(limit, call).await
     }
 
-    /// As [`any`](Self::any), giving up when every address has refused for so long.
+    /// As [`any`](Self::any), giving up when every address has refused for so long. An attempt that is under way is waited
+    /// for, but never longer than an operation may take.
     pub async fn any_within(&self, limit: Duration, call: &str) -> Result<Connection, Error> {
         let config = self.config();
         let begun = Instant::now();
+        let deadline = begun + config.api_timeout.max(limit);
         let mut pause = config.reconnect_backoff;
         loop {
             let slots: Vec<Arc<Slot>> = {
@@ -129,11 +133,14 @@ impl Client {
             }
             let mut refusals: Vec<String> = Vec::new();
             for slot in &slots {
-                match slot.connect(config).await {
-                    Ok(connection) => return Ok(connection),
-                    Err(Error::Disconnected(why)) if !refusals.contains(&why) => refusals.push(why),
-                    Err(Error::Disconnected(_)) => {}
-                    Err(error) => return Err(error),
+                let why = match timeout_at(deadline, slot.connect(config)).await {
+                    Ok(Ok(connection)) => return Ok(connection),
+                    Ok(Err(Error::Disconnected(why))) => why,
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => format!("{}:{} (no answer in time)", slot.host, slot.port),
+                };
+                if !refusals.contains(&why) {
+                    refusals.push(why);
                 }
             }
             if begun.elapsed() + pause > limit {
@@ -165,7 +172,7 @@ impl Client {
     /// Asks any node about topics and nodes, and remembers the nodes. `create`: topics that do not exist are created,
     /// where the broker does that.
     pub async fn metadata(&self, topics: Topics<'_>, create: bool, call: &str) -> Result<Metadata, Error> {
-        self.retried(|| async {
+        self.retried(call, || async {
             let connection = self.any(call).await?;
             let reply = connection.call(&topics.request(create)).await?;
             let metadata = Metadata::read(&reply)?;
@@ -214,7 +221,7 @@ impl Client {
     where
         R: Request + Message<'q>,
     {
-        self.retried(|| async {
+        self.retried(call, || async {
             let result = async {
                 let connection = self.connect(to, call).await?;
                 let version = connection.version(R::KEY)?;
@@ -278,7 +285,7 @@ impl Client {
 
     /// The node that coordinates a group.
     pub async fn coordinator_node(&self, group: &str, call: &str) -> Result<Node, Error> {
-        let slot = self.retried(|| self.coordinator_slot(0, group, call)).await?;
+        let slot = self.retried(call, || self.coordinator_slot(0, group, call)).await?;
         Ok(Node { id: slot.id, host: slot.host.clone(), port: slot.port, rack: None })
     }
 
@@ -339,20 +346,42 @@ impl Client {
     }
 
     /// Repeats what failed in a way that time may heal, until the time of one operation is over.
-    async fn retried<T, F: Future<Output = Result<T, Error>>>(&self, f: impl Fn() -> F) -> Result<T, Error> {
+    async fn retried<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        call: &str,
+        f: impl Fn() -> F,
+    ) -> Result<T, Error> {
         let config = self.config();
-        let deadline = Instant::now() + config.api_timeout;
+        let begun = Instant::now();
+        let deadline = begun + config.api_timeout;
         let mut pause = config.retry_backoff;
+        let mut attempts = 0;
         loop {
-            match f().await {
-                // That was waited for already.
-                Err(error @ Error::Unreachable(_)) => return Err(error),
-                Err(error) if error.is_retriable() && Instant::now() + pause < deadline => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(config.retry_backoff_max);
+            attempts += 1;
+            let error = match timeout_at(deadline + GRACE, f()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) => error,
+                Err(_) => Error::Timeout(format!("Timed out waiting for an answer. Call: {call}")),
+            };
+            let was_waited_for = match &error {
+                Error::Unreachable(_) => true,
+                // By the broker.
+                Error::Api { code: ErrorCode::RequestTimedOut, .. } => {
+                    config.patience.is_some_and(|patience| begun.elapsed() >= patience)
                 }
-                result => return result,
+                _ => false,
+            };
+            if was_waited_for || !error.is_retriable() || Instant::now() + pause >= deadline {
+                return Err(match error {
+                    Error::Disconnected(why) => Error::Timeout(format!(
+                        "Timed out after {} ms and {attempts} attempt(s). Call: {call}. The last one failed: {why}",
+                        begun.elapsed().as_millis()
+                    )),
+                    error => error,
+                });
             }
+            sleep(pause).await;
+            pause = (pause * 2).min(config.retry_backoff_max);
         }
     }
 }

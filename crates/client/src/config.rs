@@ -8,6 +8,9 @@ use crate::Error;
 /// Java-style settings: name and value.
 pub type Properties = BTreeMap<String, String>;
 
+/// How long an administrator's tool waits for a broker that says nothing.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
 /// Which of Kafka's clients this one stands for: its name appears in warnings and in client ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -42,6 +45,8 @@ pub struct ClientConfig {
     pub api_timeout: Duration,
     /// How long every known address may refuse before an operation gives up; none: as long as the operation may take.
     pub patience: Option<Duration>,
+    /// How long a broker that accepts a connection may take for its first answer; none: as long as for any request.
+    pub first_answer_timeout: Option<Duration>,
     pub retry_backoff: Duration,
     pub retry_backoff_max: Duration,
     pub reconnect_backoff: Duration,
@@ -63,6 +68,7 @@ impl ClientConfig {
             request_timeout: Duration::from_secs(30),
             api_timeout: Duration::from_secs(60),
             patience: None,
+            first_answer_timeout: None,
             retry_backoff: Duration::from_millis(100),
             retry_backoff_max: Duration::from_secs(1),
             reconnect_backoff: Duration::from_millis(50),
@@ -95,6 +101,8 @@ impl ClientConfig {
         };
         // Whoever sets a time limit means it.
         let patience = patience.filter(|_| !properties.contains_key("default.api.timeout.ms"));
+        let first_answer_timeout = patience.filter(|_| !properties.contains_key("request.timeout.ms"));
+        let first_answer_timeout = first_answer_timeout.map(|_| FIRST_ANSWER);
         Ok(ClientConfig {
             role,
             bootstrap_servers: parse_servers(servers)?,
@@ -103,6 +111,7 @@ impl ClientConfig {
             request_timeout: millis(properties, "request.timeout.ms", 30_000)?,
             api_timeout: millis(properties, "default.api.timeout.ms", api_default)?,
             patience,
+            first_answer_timeout,
             retry_backoff: millis(properties, "retry.backoff.ms", 100)?,
             retry_backoff_max: millis(properties, "retry.backoff.max.ms", 1_000)?,
             reconnect_backoff: millis(properties, "reconnect.backoff.ms", 50)?,

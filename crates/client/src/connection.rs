@@ -145,7 +145,8 @@ impl Connection {
         let (peer, stream, versions, next_correlation_id) = Dialogue::open(address, host, config).await?.into_parts();
         let (read, write) = stream.into_split();
         let waiting = Arc::new(Waiting(Mutex::new(Queue { next_correlation_id, ..Queue::default() })));
-        let reader = tokio::spawn(read_answers(read, waiting.clone(), config.frame_bytes_max)).abort_handle();
+        let answers = read_answers(read, peer.clone(), waiting.clone(), config.frame_bytes_max);
+        let reader = tokio::spawn(answers).abort_handle();
         let inner = Inner {
             peer,
             client_id: config.client_id.clone(),
@@ -253,7 +254,7 @@ impl Connection {
     }
 }
 
-async fn read_answers(read: OwnedReadHalf, waiting: Arc<Waiting>, frame_bytes_max: usize) {
+async fn read_answers(read: OwnedReadHalf, peer: String, waiting: Arc<Waiting>, frame_bytes_max: usize) {
     // A small answer comes with its length in one read.
     let mut read = BufReader::new(read);
     let why = loop {
@@ -281,7 +282,7 @@ async fn read_answers(read: OwnedReadHalf, waiting: Arc<Waiting>, frame_bytes_ma
             Err(error) => break plain(&error),
         }
     };
-    waiting.end(&why);
+    waiting.end(&format!("{} ({why})", peer.trim_start_matches('/')));
 }
 
 async fn read_frame(read: &mut BufReader<OwnedReadHalf>, frame_bytes_max: usize) -> std::io::Result<Vec<u8>> {

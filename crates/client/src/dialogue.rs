@@ -26,6 +26,8 @@ const ROOM: usize = 256 << 10;
 /// The claimed length is believed up to here; beyond, room grows with what arrives.
 const BELIEVED: usize = 1 << 20;
 const LENGTH: usize = 4;
+/// What to think of where the first answer is none.
+const STRANGER: &str = "is this a listener of Kafka's protocol, without TLS?";
 /// After so many answers that needed little of a large buffer, its memory is given back.
 const UNUSED_MAX: u32 = 64;
 
@@ -70,7 +72,17 @@ impl Dialogue {
             buffer: Buffer::default(),
             body: None,
         };
-        dialogue.versions = dialogue.ask_versions(config.request_timeout).await?;
+        let limit = config.first_answer_timeout.unwrap_or(config.request_timeout);
+        let asked = dialogue.ask_versions(limit).await;
+        let peer = dialogue.peer.trim_start_matches('/');
+        dialogue.versions = asked.map_err(|error| match error {
+            Error::Timeout(_) => {
+                Error::Disconnected(format!("{peer} (connected, and no answer in {} ms)", limit.as_millis()))
+            }
+            Error::Disconnected(why) => Error::Disconnected(format!("{peer} ({why}; {STRANGER})")),
+            Error::Protocol(why) => Error::Protocol(format!("{peer}: {why}; {STRANGER}")),
+            other => other,
+        })?;
         Ok(dialogue)
     }
 

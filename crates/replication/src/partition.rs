@@ -6,10 +6,14 @@ use crate::brokers::Brokers;
 use crate::leader::Leader;
 use crate::park::{Lot, Park};
 use crate::planted::{self, Bug};
+use std::cmp::Ordering;
 use std::sync::Arc;
 use storage::{Append, Fault, Log, Read, ReadError, SyncRequest, WriteBack};
 use wire::ErrorCode;
 use wire::codec::Records;
+
+/// So long after an epoch began a follower may not have heard of it yet.
+const EPOCH_NEWS_MS: i64 = 3_000;
 
 /// When a record counts as there, on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Partition {
     high_watermark: i64,
     /// The time as it was last told, in ms on a clock that nobody sets: by it followers are late.
     pub(crate) now_ms: i64,
+    /// When this replica heard of the present leader epoch, by the steady clock.
+    epoch_begun_ms: i64,
     /// Bytes appended and not yet credited to the fetches that wait for them.
     uncredited_bytes: i64,
     fetches: Lot,
@@ -109,6 +115,7 @@ impl Partition {
             following: (-1, -1),
             leader: None,
             now_ms: i64::MIN,
+            epoch_begun_ms: i64::MIN,
             uncredited_bytes: 0,
             fetches: Lot::default(),
             replica_fetches: Lot::default(),
@@ -186,8 +193,10 @@ impl Partition {
     pub fn assign(&mut self, assignment: &Assignment, steady_ms: i64) -> Result<(), Fault> {
         self.now_ms = self.now_ms.max(steady_ms);
         let (me, now_ms) = (self.me, self.now_ms);
-        if assignment.leader_epoch < self.leader_epoch() {
-            return Ok(());
+        match assignment.leader_epoch.cmp(&self.leader_epoch()) {
+            Ordering::Less => return Ok(()),
+            Ordering::Equal => {}
+            Ordering::Greater => self.epoch_begun_ms = now_ms,
         }
         if assignment.leader != me {
             let is_known = self.leader.is_none() && self.following == (assignment.leader, assignment.leader_epoch);
@@ -249,6 +258,11 @@ impl Partition {
             _ if epoch > current => Err(ErrorCode::UnknownLeaderEpoch),
             _ => Ok(()),
         }
+    }
+
+    /// Whether a follower that names `epoch`, an earlier one than the present, may simply not have heard of this one yet.
+    pub fn is_epoch_news_to(&self, epoch: i32, steady_ms: i64) -> bool {
+        (0..self.leader_epoch()).contains(&epoch) && steady_ms.saturating_sub(self.epoch_begun_ms) <= EPOCH_NEWS_MS
     }
 
     /// Appends validated batches with one write; each batch's outcome is in the batch. `all`: the producer waits for all

@@ -329,6 +329,21 @@ fn a_consumer_at_a_follower_waits_for_its_high_watermark() {
     assert_eq!((check(0), check(2)), (Err(ErrorCode::FencedLeaderEpoch), Err(ErrorCode::UnknownLeaderEpoch)));
 }
 
+#[test]
+fn an_epoch_is_news_for_a_while_to_who_names_an_earlier_one() {
+    let mut r = three();
+    lead(&mut r, 1, 3);
+    for replica in &mut r {
+        let leads_now = assignment(2, 4, 4, ALL, ALL);
+        replica.assign(&leads_now, 1000);
+        // A state that is known begins nothing anew.
+        replica.assign(&leads_now, 3500);
+        let is_news = |epoch, now_ms| replica.partition.is_epoch_news_to(epoch, now_ms);
+        assert!(is_news(3, 1000) && is_news(3, 4000) && is_news(0, 4000));
+        assert!(!is_news(3, 4001) && !is_news(4, 1000) && !is_news(5, 1000) && !is_news(-1, 1000));
+    }
+}
+
 /// What was appended under another role was not counted, and is told of all the same.
 #[test]
 fn a_consumer_hears_of_records_that_were_there_before_the_role() {

@@ -49,6 +49,8 @@ impl Wanted<'_> {
 
 /// What an answer has for a partition.
 pub struct News {
+    /// Nothing is said of it this time.
+    pub left_out: bool,
     /// Records, an error, or a divergence: to be told in any case.
     pub urgent: bool,
     pub failed: bool,
@@ -68,6 +70,11 @@ impl Context<'_> {
     /// 0 without a session.
     pub fn session_id(&self) -> i32 {
         self.session_id
+    }
+
+    /// Whether an answer need not speak of every partition.
+    pub fn is_incremental(&self) -> bool {
+        self.incremental
     }
 
     /// Notes what is about to be answered; for each wanted partition, whether the answer includes it.
@@ -122,6 +129,9 @@ impl Session {
     }
 
     fn answered(&mut self, key: &Key, news: &News) -> bool {
+        if news.left_out {
+            return false;
+        }
         let Some(known) = self.partitions.get_mut(key) else { return true };
         let included = news.urgent
             || known.high_watermark != news.high_watermark
@@ -291,7 +301,7 @@ mod tests {
     }
 
     fn news(high_watermark: i64) -> News {
-        News { urgent: false, failed: false, high_watermark, log_start_offset: 0 }
+        News { left_out: false, urgent: false, failed: false, high_watermark, log_start_offset: 0 }
     }
 
     fn indexes(context: &Context<'_>) -> Vec<i32> {
@@ -327,7 +337,7 @@ mod tests {
     fn an_error_is_told_until_it_is_over_and_the_recovery_once() {
         let sessions = FetchSessions::new(10, 0);
         let id = open(&sessions);
-        let failed = || News { urgent: true, failed: true, high_watermark: -1, log_start_offset: -1 };
+        let failed = || News { left_out: false, urgent: true, failed: true, high_watermark: -1, log_start_offset: -1 };
         for (epoch, told) in [(1, true), (2, true)] {
             let context = sessions.context(&request(id, epoch, &[]), 12, 0).unwrap();
             let answered =
@@ -341,6 +351,17 @@ mod tests {
             let at = context.wanted.iter().position(|w| w.partition == 1).unwrap();
             assert_eq!(answered[at], told, "epoch {epoch}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_next_time_if_it_is_news_then() {
+        let sessions = FetchSessions::new(10, 1000);
+        let id = open(&sessions);
+        let context = sessions.context(&request(id, 1, &[]), 12, 0).unwrap();
+        let left_out = || News { left_out: true, ..news(-1) };
+        assert_eq!(context.answered([left_out(), left_out()].into_iter()), [false, false]);
+        let context = sessions.context(&request(id, 2, &[]), 12, 0).unwrap();
+        assert_eq!(context.answered([news(5), news(6)].into_iter()), [false, true]);
     }
 
     #[test]

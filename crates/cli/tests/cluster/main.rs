@@ -5,9 +5,11 @@
 
 mod absent;
 mod deletion;
+mod epochs;
 mod failed_dirs;
 mod failover;
 mod moves;
+mod no_quorum;
 mod nodes;
 mod offsets;
 mod racks;

@@ -15,7 +15,7 @@ use wire::codec::{Decoder, Message};
 use wire::messages::alter_configs_request::{AlterConfigsRequest, AlterConfigsResource};
 use wire::messages::alter_configs_response::{AlterConfigsResourceResponse, AlterConfigsResponse};
 
-use super::{Close, Cx, Reply, Scope, forwarding};
+use super::{Close, Cx, Reply, Scope, forwarding, undecided};
 use crate::node::Node;
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
@@ -45,7 +45,7 @@ pub async fn handle(cx: &Cx<'_>, request: AlterConfigsRequest<'_>, reply: &mut R
             }
         }
     };
-    let responses = answers.with(decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
+    let responses = answers.with(node, decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
         error_code: refusal.as_ref().map_or(0, |r| r.code.code()),
         error_message: refusal.and_then(|r| r.message).map(Into::into),
         resource_type,
@@ -184,11 +184,12 @@ impl Answers {
     /// Type, name and refusal of each resource.
     pub fn with(
         self,
+        node: &Node,
         decided: Result<AlterConfigsReply, ErrorCode>,
     ) -> impl Iterator<Item = (i8, String, Option<Refusal>)> {
         let (decided, failed) = match decided {
             Ok(decided) => (decided, None),
-            Err(code) => (Vec::new(), Some(Refusal::with_default_text(code))),
+            Err(code) => (Vec::new(), Some(undecided(node, code))),
         };
         let mut decided: BTreeMap<(i8, String), Option<Refusal>> = decided
             .into_iter()

@@ -26,7 +26,9 @@ pub async fn handle(
         }));
     }
     let may_change = request.allow_replication_factor_change;
-    let done = in_time(request.timeout_ms, cx.node.controller.alter_partition_reassignments(wanted, may_change)).await;
+    let done =
+        in_time(cx.node, request.timeout_ms, cx.node.controller.alter_partition_reassignments(wanted, may_change))
+            .await;
     let mut response =
         AlterPartitionReassignmentsResponse { allow_replication_factor_change: may_change, ..Default::default() };
     match done {

@@ -22,7 +22,8 @@ pub async fn handle(cx: &Cx<'_>, request: CreatePartitionsRequest<'_>, reply: &m
         })
         .collect();
     let names: Vec<String> = topics.iter().map(|t| t.name.clone()).collect();
-    let done = in_time(request.timeout_ms, cx.node.controller.create_partitions(topics, request.validate_only)).await;
+    let done =
+        in_time(cx.node, request.timeout_ms, cx.node.controller.create_partitions(topics, request.validate_only)).await;
     let results = match done.and_then(|reply| reply) {
         Ok(results) => results,
         Err(refusal) => names.into_iter().map(|name| (name, Err(refusal.clone()))).collect(),

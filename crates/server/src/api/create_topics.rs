@@ -16,7 +16,8 @@ pub const VERSIONS: RangeInclusive<i16> = 2..=7;
 pub async fn handle(cx: &Cx<'_>, request: CreateTopicsRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let topics: Vec<NewTopic> = request.topics.iter().map(|t| new_topic(&t)).collect();
     let names: Vec<String> = topics.iter().map(|t| t.name.clone()).collect();
-    let created = in_time(request.timeout_ms, cx.node.controller.create_topics(topics, request.validate_only)).await;
+    let created =
+        in_time(cx.node, request.timeout_ms, cx.node.controller.create_topics(topics, request.validate_only)).await;
     let results = match created.and_then(|reply| reply) {
         Ok(results) => results,
         Err(refusal) => names.into_iter().map(|name| (name, Err(refusal.clone()))).collect(),

@@ -26,7 +26,7 @@ pub async fn handle(cx: &Cx<'_>, request: DeleteTopicsRequest<'_>, reply: &mut R
             ..Default::default()
         });
     }
-    let deleted = in_time(request.timeout_ms, cx.node.controller.delete_topics(topics.clone())).await;
+    let deleted = in_time(cx.node, request.timeout_ms, cx.node.controller.delete_topics(topics.clone())).await;
     let responses = match deleted {
         Ok(deleted) => deleted
             .into_iter()

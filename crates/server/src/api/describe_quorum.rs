@@ -1,9 +1,9 @@
 //! DescribeQuorum (55), versions 0–2: who keeps the cluster's state, and how far each is (KIP-595). Version 1 tells times
 //! (KIP-836), 2 directories and endpoints (KIP-853).
 
-use super::{Close, Cx, Reply};
+use super::{Close, Cx, Reply, undecided};
 use crate::quorum::{Description, ReplicaState as Progress};
-use metadata::controller::METADATA_TOPIC;
+use metadata::controller::{METADATA_TOPIC, Refusal};
 use std::ops::RangeInclusive;
 use wire::ErrorCode;
 use wire::messages::describe_quorum_request::DescribeQuorumRequest;
@@ -17,8 +17,15 @@ pub async fn handle(cx: &Cx<'_>, request: DescribeQuorumRequest<'_>, reply: &mut
     let view = match cx.node.controller.describe().await {
         Ok(view) if view.leader.is_here => view,
         _ => {
-            let error_code = ErrorCode::NotLeaderOrFollower.code();
-            return reply.send(&DescribeQuorumResponse { error_code, ..Default::default() });
+            let refusal = match cx.node.controller.leader().id {
+                Some(_) => Refusal::with_default_text(ErrorCode::NotLeaderOrFollower),
+                None => undecided(cx.node, ErrorCode::NotController),
+            };
+            return reply.send(&DescribeQuorumResponse {
+                error_code: refusal.code.code(),
+                error_message: refusal.message.map(Into::into),
+                ..Default::default()
+            });
         }
     };
     let now_ms = cx.node.clock.now_ms();

@@ -24,7 +24,9 @@ pub async fn handle(cx: &Cx<'_>, request: ElectLeadersRequest<'_>, reply: &mut R
             (ErrorCode::InvalidRequest, all_refused(refusal))
         }
         Some(election) => {
-            match in_time(request.timeout_ms, cx.node.controller.elect_leaders(election, partitions.clone())).await {
+            match in_time(cx.node, request.timeout_ms, cx.node.controller.elect_leaders(election, partitions.clone()))
+                .await
+            {
                 Ok(results) => (ErrorCode::None, results),
                 Err(refusal) => (refusal.code, all_refused(refusal)),
             }

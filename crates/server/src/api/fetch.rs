@@ -32,6 +32,8 @@ pub const VERSIONS: RangeInclusive<i16> = 4..=18;
 /// Who asks in this version can be sent elsewhere, and may read from a follower.
 const RACKS_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
+/// How long a follower rests to which there is nothing to say but that it has not heard of an epoch.
+const LEFT_OUT_PAUSE: Duration = Duration::from_millis(5);
 /// The replica id of who compares replicas (kafka-replica-verification): reads from any, as a consumer.
 const DEBUGGER: i32 = -2;
 
@@ -50,6 +52,8 @@ pub struct Fetched {
     preferred: Option<i32>,
     /// A follower must hear of the high watermark at once.
     is_news: bool,
+    /// Nothing is said of it this time.
+    left_out: bool,
 }
 
 impl Fetched {
@@ -65,7 +69,14 @@ impl Fetched {
             diverging: None,
             preferred: None,
             is_news: false,
+            left_out: false,
         }
+    }
+
+    /// For a follower that asks under an earlier epoch moments after the present one began: it is about to hear of it. Told
+    /// that it is fenced, one of Apache Kafka's takes the partition for failed.
+    fn left_out() -> Fetched {
+        Fetched { left_out: true, ..Fetched::refused(ErrorCode::None) }
     }
 
     /// Something that the client must see at once.
@@ -111,6 +122,10 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
             }
         }
     }
+    if fetched.iter().any(|f| f.left_out) && !is_enough(&fetched, 1) {
+        // It would ask again at once.
+        tokio::time::sleep(LEFT_OUT_PAUSE).await;
+    }
     count(&context, &fetched, limits.replica.is_some(), cx);
     warm(cx, &fetched).await;
     send(cx, context, fetched, reply)
@@ -146,7 +161,7 @@ fn read_all(cx: &Cx<'_>, context: &Context<'_>, limits: &Limits<'_>) -> Vec<Fetc
         .wanted
         .iter()
         .map(|wanted| {
-            let fetched = read(cx, wanted, limits, left, !any);
+            let fetched = read(cx, wanted, limits, left, !any, context.is_incremental());
             let bytes = fetched.records.len();
             any |= bytes > 0;
             left = left.saturating_sub(bytes as u32);
@@ -155,7 +170,7 @@ fn read_all(cx: &Cx<'_>, context: &Context<'_>, limits: &Limits<'_>) -> Vec<Fetc
         .collect()
 }
 
-fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first: bool) -> Fetched {
+fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first: bool, may_leave_out: bool) -> Fetched {
     let topic = match find(cx, wanted) {
         Ok(topic) => topic,
         Err(error) => return Fetched::refused(error),
@@ -171,7 +186,11 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
         false => partition.check_epoch(wanted.current_leader_epoch),
     };
     if let Err(error) = checked {
-        return Fetched::refused(error);
+        let is_news = || partition.is_epoch_news_to(wanted.current_leader_epoch, cx.node.clock.steady_ms());
+        return match limits.replica.is_some() && may_leave_out && is_news() {
+            true => Fetched::left_out(),
+            false => Fetched::refused(error),
+        };
     }
     if limits.replica.is_some_and(|(id, _)| !partition.has_follower(id)) {
         // It may have heard of a reassignment before this leader.
@@ -189,6 +208,7 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
         diverging: None,
         preferred: None,
         is_news: false,
+        left_out: false,
     };
     if wanted.last_fetched_epoch >= 0 {
         let (epoch, end_offset) = log.epoch_end_offset(wanted.last_fetched_epoch);
@@ -307,6 +327,7 @@ async fn warm(cx: &Cx<'_>, fetched: &[Fetched]) {
 
 fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let included = context.answered(fetched.iter().map(|f| News {
+        left_out: f.left_out,
         urgent: !f.records.is_empty() || f.is_urgent(),
         failed: f.error != ErrorCode::None,
         high_watermark: f.high_watermark,

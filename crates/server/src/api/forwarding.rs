@@ -10,7 +10,7 @@ use wire::messages::{CreateTopicsResponse, DefaultPrincipalData, EnvelopeRequest
 use wire::{ApiKey, ErrorCode};
 
 /// As long is a controller looked for that answers.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(50);
 /// As long a client waits at most for this node to know what the controller did.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -42,7 +42,8 @@ pub fn goes_elsewhere(cx: &Cx<'_>, key: ApiKey) -> bool {
     is_forwarded(key) && !is_of_settings && !cx.node.controller.is_here()
 }
 
-/// Sends a request on, and its answer back. `false` when this node became the controller meanwhile, and can answer itself.
+/// Sends a request on, and its answer back. `false` when this node has to answer itself: it became the controller meanwhile,
+/// or there is none that could be asked.
 pub async fn forward(cx: &Cx<'_>, key: ApiKey, body: &[u8], reply: &mut Reply<'_>) -> Result<bool, Close> {
     let Some(answer) = answer_from_elsewhere(cx, key, body).await? else { return Ok(false) };
     known_here(cx, key, &answer).await;
@@ -50,7 +51,8 @@ pub async fn forward(cx: &Cx<'_>, key: ApiKey, body: &[u8], reply: &mut Reply<'_
     Ok(true)
 }
 
-/// The body of the controller's answer to `request`, a part of what the client asked. `None` when this node is the controller.
+/// The body of the controller's answer to `request`, a part of what the client asked. `None` when this node has to
+/// answer itself, as in [`forward`].
 pub async fn ask_elsewhere<'m, Q: Request + Message<'m>>(cx: &Cx<'_>, request: &Q) -> Result<Option<Vec<u8>>, Close> {
     let mut body = Encoder::new();
     request.encode(&mut body, cx.version())?;
@@ -60,7 +62,7 @@ pub async fn ask_elsewhere<'m, Q: Request + Message<'m>>(cx: &Cx<'_>, request: &
     Ok(Some(answer.split_off(header)))
 }
 
-/// The controller's answer, with its header and without its length, when another node is the controller.
+/// The controller's answer, with its header and without its length; `None` where no other node is the controller.
 async fn answer_from_elsewhere(cx: &Cx<'_>, key: ApiKey, body: &[u8]) -> Result<Option<Vec<u8>>, Close> {
     let request_data = as_it_came(cx, key, body)?;
     let principal =
@@ -79,13 +81,11 @@ async fn answer_from_elsewhere(cx: &Cx<'_>, key: ApiKey, body: &[u8]) -> Result<
         match ask(cx, leader, &request).await {
             Ok(answer) => return Ok(Some(answer)),
             Err(ErrorCode::NotController) if Instant::now() < deadline => sleep(AGAIN).await,
+            Err(ErrorCode::NotController) => break,
             Err(_) => return Err(Close::NoController),
         }
     }
-    match cx.node.controller.is_here() {
-        true => Ok(None),
-        false => Err(Close::NoController),
-    }
+    Ok(None)
 }
 
 /// A client's request with its header.

@@ -54,7 +54,7 @@ pub async fn handle(
             }
         }
     };
-    let responses = answers.with(decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
+    let responses = answers.with(node, decided).map(|(resource_type, name, refusal)| AlterConfigsResourceResponse {
         error_code: refusal.as_ref().map_or(0, |r| r.code.code()),
         error_message: refusal.and_then(|r| r.message).map(Into::into),
         resource_type,

@@ -1,8 +1,9 @@
 //! ListPartitionReassignments (46), version 0: which partitions are on the move (KIP-455).
 
-use super::{Close, Cx, Reply};
+use super::{Close, Cx, Reply, undecided};
 use metadata::controller::partition_reassignments;
 use std::ops::RangeInclusive;
+use wire::ErrorCode;
 use wire::messages::list_partition_reassignments_request::ListPartitionReassignmentsRequest;
 use wire::messages::list_partition_reassignments_response::{
     ListPartitionReassignmentsResponse, OngoingPartitionReassignment, OngoingTopicReassignment,
@@ -15,6 +16,15 @@ pub async fn handle(
     request: ListPartitionReassignmentsRequest<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Close> {
+    if cx.node.controller.leader().id.is_none() {
+        // What is known here may be long past.
+        let refusal = undecided(cx.node, ErrorCode::NotController);
+        return reply.send(&ListPartitionReassignmentsResponse {
+            error_code: refusal.code.code(),
+            error_message: refusal.message.map(Into::into),
+            ..Default::default()
+        });
+    }
     let wanted: Option<Vec<(String, Vec<i32>)>> = request
         .topics
         .as_ref()

@@ -359,12 +359,30 @@ pub struct Endpoint {
 }
 
 /// What the controller says within the client's time. What was asked goes on and may be done later.
-pub async fn in_time<T>(timeout_ms: i32, asked: impl Future<Output = Result<T, ErrorCode>>) -> Result<T, Refusal> {
+pub async fn in_time<T>(
+    node: &Node,
+    timeout_ms: i32,
+    asked: impl Future<Output = Result<T, ErrorCode>>,
+) -> Result<T, Refusal> {
+    if node.controller.leader().id.is_none() {
+        return Err(undecided(node, ErrorCode::NotController));
+    }
     let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
     match tokio::time::timeout(timeout, asked).await {
-        Ok(answer) => answer.map_err(Refusal::with_default_text),
+        Ok(answer) => answer.map_err(|code| undecided(node, code)),
         Err(_) => Err(Refusal::with_default_text(ErrorCode::RequestTimedOut)),
     }
+}
+
+/// Why nothing was decided. Where nobody leads the quorum it is REQUEST_TIMED_OUT, as in Kafka: one was waited for
+/// (`forwarding.rs`), and a client that asks again would wait as long again.
+pub fn undecided(node: &Node, code: ErrorCode) -> Refusal {
+    if code != ErrorCode::NotController || node.controller.leader().id.is_some() {
+        return Refusal::with_default_text(code);
+    }
+    let text = "No controller answered: the metadata quorum has no leader. A majority of its voters has to run and to reach \
+                each other (they are in controller.quorum.voters, or what zookeeper.connect names)";
+    Refusal::new(ErrorCode::RequestTimedOut, text)
 }
 
 /// The leader and its epoch, where naming them helps a client that was refused with `error` (KIP-951). `None` when nobody

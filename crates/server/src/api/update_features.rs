@@ -26,7 +26,7 @@ pub async fn handle(cx: &Cx<'_>, request: UpdateFeaturesRequest<'_>, reply: &mut
     let names: Vec<String> = updates.iter().map(|update| update.feature.clone()).collect();
     let kraft_version = cx.node.controller.leader().kraft_version;
     let asked = cx.node.controller.update_features(updates, kraft_version, request.validate_only);
-    let refusal = match in_time(request.timeout_ms, asked).await {
+    let refusal = match in_time(cx.node, request.timeout_ms, asked).await {
         Ok(Ok(())) => None,
         Ok(Err(refusal)) => {
             let why = refusal.message.unwrap_or_default();

@@ -25,6 +25,7 @@ pub async fn connect(node: &Node, id: i32, client_id: String) -> Result<Dialogue
         request_timeout: settings.replica_socket_timeout,
         api_timeout: settings.replica_socket_timeout,
         patience: None,
+        first_answer_timeout: None,
         retry_backoff: Duration::ZERO,
         retry_backoff_max: Duration::ZERO,
         reconnect_backoff: Duration::ZERO,
