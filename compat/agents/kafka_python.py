@@ -52,6 +52,12 @@ class Client:
         producer.flush(150)
         return [{"p": f.get(60).partition, "o": f.get(60).offset} for f in futures]
 
+    def transact(self, id):
+        producer = KafkaProducer(**self.common, transactional_id=id, max_block_ms=60_000)
+        producer.init_transactions()
+        producer.begin_transaction()
+        producer.commit_transaction()
+
     def open(self, consumer, group=None, topics=None, partitions=None, strategy=None, instance=None, isolation="read_uncommitted",
              session_ms=10000, **_):
         events = []

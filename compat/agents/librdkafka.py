@@ -51,6 +51,12 @@ class Client:
             raise KafkaException(failures[0])
         return placed
 
+    def transact(self, id):
+        producer = Producer({**self.common, "transactional.id": id})
+        producer.init_transactions(60)
+        producer.begin_transaction()
+        producer.commit_transaction(60)
+
     def open(self, consumer, group=None, topics=None, partitions=None, strategy=None, instance=None, isolation="read_uncommitted",
              session_ms=10000, **_):
         events = []

@@ -4,6 +4,7 @@ Bytes travel as base64, partitions as [topic, number], failures as Kafka's error
 (compat/agents, compat/java) are small and alike; what they share is described here:
 
     produce    topic, records [{p, k, v, ts, h}], codec, acks, idempotent  -> [{p, o}]  (in the records' order)
+    transact   id                                             begins and commits an empty transaction
     open       consumer, and `group` + `topics` (subscribe) or `partitions` + `from` (assign)
     poll       consumer, ms -> records, assignment, events [[assigned|revoked|lost, partitions]] since the last poll
     commit     consumer                                       position of everything polled, synchronously

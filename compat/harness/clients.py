@@ -38,7 +38,8 @@ def java(version):
 CLIENTS = [
     # kcat has no admin calls besides listing, sets no timestamps, and sends an empty key or value as null.
     Client("kcat", [sys.executable, os.path.join(AGENTS, "kcat.py")], "kcat",
-           lacks=["admin", "timestamps", "empties", "placement", "max_timestamp", "static", "errors", "invalid_record", "telemetry"]),
+           lacks=["admin", "timestamps", "empties", "placement", "max_timestamp", "static", "errors", "invalid_record", "telemetry",
+                  "transactions"]),
     Client("librdkafka-debian", python(install.DEBIAN_VENV, "librdkafka.py"), "librdkafka-debian", lacks=["max_timestamp", "trim", "telemetry"]),
     Client("librdkafka", python(install.VENV, "librdkafka.py"), "venv"),
     # The leader that kafka-python 3.0.12 elects in a cooperative group of two rejoins without end, on Apache Kafka too.

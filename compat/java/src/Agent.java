@@ -71,6 +71,7 @@ public class Agent {
         switch (r.get("op").asText()) {
             case "version": return "kafka-clients " + AppInfoParser.getVersion();
             case "produce": return produce(r);
+            case "transact": return transact(r);
             case "open": return open(r);
             case "poll": return poll(r);
             case "commit": reader(r).consumer.commitSync(Duration.ofSeconds(60)); return null;
@@ -107,6 +108,16 @@ public class Agent {
         List<Object> placed = new ArrayList<>();
         for (Future<RecordMetadata> one : sent) placed.add(Map.of("p", one.get().partition(), "o", one.get().offset()));
         return placed;
+    }
+
+    Object transact(JsonNode r) {
+        try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(common("transactional.id", text(r, "id", null)),
+            new ByteArraySerializer(), new ByteArraySerializer())) {
+            producer.initTransactions();
+            producer.beginTransaction();
+            producer.commitTransaction();
+        }
+        return null;
     }
 
     Object open(JsonNode r) {

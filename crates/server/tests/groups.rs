@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 use wire::codec::{Decoder, Encoder, Message, Request, Str};
 use wire::messages::{
     CreateTopicsRequest, DeleteGroupsRequest, DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, MetadataRequest, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, create_topics_request, join_group_request,
-    leave_group_request, offset_commit_request, offset_delete_request, offset_fetch_request, sync_group_request,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    create_topics_request, join_group_request, leave_group_request, offset_commit_request, offset_delete_request,
+    offset_fetch_request, sync_group_request,
 };
 use wire::{ErrorCode, Uuid, header};
 
@@ -478,10 +479,24 @@ fn the_answers_are_those_of_apache_kafka() {
 
 #[test]
 fn a_transactions_coordinator_is_refused_for_good() {
+    let mut client = Client::new();
     let request = FindCoordinatorRequest { key: "tx".into(), key_type: 1, ..Default::default() };
-    Client::new().ask(3, &request, |found| {
-        assert_eq!(found.error_code, ErrorCode::InvalidRequest.code());
+    client.ask(2, &request, |found| {
+        // librdkafka asks on and on for any other code.
+        assert_eq!(found.error_code, ErrorCode::TransactionalIdAuthorizationFailed.code());
         assert!(found.error_message.unwrap().contains("transactions"));
+    });
+    let request =
+        FindCoordinatorRequest { coordinator_keys: vec!["tx".into()].into(), key_type: 1, ..Default::default() };
+    client.ask(4, &request, |found| {
+        let coordinator = found.coordinators.first().unwrap();
+        assert_eq!(coordinator.error_code, ErrorCode::InvalidRequest.code());
+        assert!(coordinator.error_message.as_deref().unwrap().contains("transactions"));
+    });
+    let request = InitProducerIdRequest { transactional_id: Some("tx".into()), ..Default::default() };
+    client.ask(5, &request, |refused| {
+        assert_eq!(refused.error_code, ErrorCode::TransactionalIdAuthorizationFailed.code());
+        assert_eq!(refused.producer_id, -1);
     });
 }
 

@@ -1,7 +1,8 @@
 //! FindCoordinator (10), versions 0–6: which broker coordinates a group.
 //!
 //! Versions: 1 kinds of coordinators, 3 flexible, 4 several keys (KIP-699), 6 share groups (KIP-932). Only groups are
-//! coordinated here; other kinds are refused for good, so that clients do not ask again and again.
+//! coordinated here; other kinds are refused for good, so that clients do not ask again and again: Java's with the text
+//! that it shows, from version 4 on; librdkafka, which asks in older ones, with the only code that ends its asking.
 
 use super::{Close, Cx, Endpoint, Reply, endpoints};
 use crate::leader_checks;
@@ -19,7 +20,10 @@ const TRANSACTION: i8 = 1;
 
 pub async fn handle(cx: &Cx<'_>, request: FindCoordinatorRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     if cx.version() < SEVERAL_KEYS_VERSION {
-        let found = find(cx, request.key_type, &request.key).await;
+        let found = match request.key_type {
+            TRANSACTION => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+            _ => find(cx, request.key_type, &request.key).await,
+        };
         let (error, message, at) = parts(request.key_type, found);
         return reply.send(&FindCoordinatorResponse {
             error_code: error.code(),
@@ -63,7 +67,7 @@ fn parts(key_type: i8, found: Result<Endpoint, ErrorCode>) -> (ErrorCode, String
     match found {
         Ok(at) => (ErrorCode::None, ErrorCode::None.name().to_owned(), at),
         Err(error) if key_type == TRANSACTION => {
-            (error, "This broker does not coordinate transactions".to_owned(), nobody)
+            (error, "This broker does not coordinate transactions: leave transactional.id out".to_owned(), nobody)
         }
         Err(error) => (error, error.message().to_owned(), nobody),
     }

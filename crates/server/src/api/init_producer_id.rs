@@ -1,7 +1,8 @@
 //! InitProducerId (22), versions 0–5: an id for an idempotent producer (KIP-98).
 //!
 //! A producer without a transactional id always gets a fresh id with epoch 0, whatever it had before. Transactional
-//! producers are refused: this broker does not coordinate transactions.
+//! producers are refused, with the code that no client takes for one that passes: this broker does not coordinate
+//! transactions.
 
 use super::{Close, Cx, Reply};
 use std::ops::RangeInclusive;
@@ -13,7 +14,7 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=5;
 
 pub async fn handle(cx: &Cx<'_>, request: InitProducerIdRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let id = match request.transactional_id {
-        Some(_) => Err(ErrorCode::InvalidRequest),
+        Some(_) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
         None => cx.node.producer_ids.next(cx.node).await,
     };
     reply.send(&match id {
