@@ -41,18 +41,27 @@ pub fn to_the_end<F: Future<Output = Result<u8>>>(worker: impl FnOnce(Arc<Logger
     code
 }
 
-/// Waits for the signal to stop.
+/// Waits for a signal to stop: SIGTERM, SIGINT, and SIGHUP unless the process was started to ignore it (`nohup`).
 pub async fn until_told() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
-        () = terminated => {}
-        _ = tokio::signal::ctrl_c() => {}
+        () = heard(SignalKind::terminate()) => {}
+        () = heard(SignalKind::interrupt()) => {}
+        () = heard(SignalKind::hangup()), if !ignores_hangup() => {}
     }
+}
+
+async fn heard(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP is ignored; also where the system does not tell.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_none_or(|ignored| ignored & 1 << (SignalKind::hangup().as_raw_value() - 1) != 0)
 }
 
 /// Reads a `.properties` file.

@@ -90,7 +90,7 @@ fn workers_share_connectors_and_take_over_from_each_other() {
 
     // Nothing is forgotten when all are gone, and nothing is read again.
     let mut first = first;
-    assert_eq!(first.stop(), Some(0), "{}", first.output());
+    assert_eq!(first.hang_up(), Some(0), "{}", first.output());
     fs::write(&file, "one\ntwo\nthree\n").unwrap();
     first.start_again();
     wait("offsets", || (first.get("/connectors/c/offsets")["offsets"][0]["offset"]["position"] == 14).then_some(()));

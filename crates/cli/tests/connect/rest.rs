@@ -233,6 +233,61 @@ fn plugins_tell_what_they_take() {
 }
 
 #[test]
+fn overrides_of_clients_are_shown_and_held_against_the_policy() {
+    let broker = Broker::start();
+    let folder = broker.folder.path();
+    let policy = "connector.client.config.override.policy=Allowlist\n\
+                  connector.client.config.override.allowlist=linger.ms,client.id\n";
+    let worker = Worker::standalone(folder, &broker.address, policy, &[]);
+    let shown = |class: &str, more: &[(&str, &str)]| {
+        let mut config = json!({"connector.class": class, "name": "c", "topic": "t", "topics": "t", "file": "f"});
+        for (name, value) in more {
+            config[*name] = (*value).into();
+        }
+        let path = format!("/connector-plugins/{class}/config/validate");
+        let (status, answer) = worker.ask("PUT", &path, Some(&config.to_string()));
+        assert_eq!(status, 200, "{answer}");
+        let configs = answer["configs"].as_array().unwrap().clone();
+        let is_of_a_client = |config: &&Json| config["value"]["name"].as_str().unwrap().contains(".override.");
+        let found: Vec<Json> = configs.iter().filter(is_of_a_client).cloned().collect();
+        (answer["error_count"].as_i64().unwrap(), found)
+    };
+    let entry = |name: &str, value: &str, errors: &[&str]| json!({"definition": null, "value": {"name": name, "value": value, "recommended_values": [], "errors": errors, "visible": true}});
+    let refused = |name: &str| {
+        format!("The 'Allowlist' policy does not allow '{name}' to be overridden in the connector configuration.")
+    };
+
+    // A source has a producer; what it says of a consumer concerns nobody.
+    let given =
+        [("producer.override.linger.ms", "5"), ("producer.override.acks", "1"), ("consumer.override.client.id", "x")];
+    let acks = entry("producer.override.acks", "1", &[&refused("acks")]);
+    assert_eq!(shown("FileStreamSource", &given), (1, vec![acks, entry("producer.override.linger.ms", "5", &[])]));
+    // It has an admin client where it makes topics.
+    let given = [("admin.override.retries", "1")];
+    assert_eq!(shown("FileStreamSource", &given).1, Vec::<Json>::new());
+    let given =
+        [given[0], ("topic.creation.default.partitions", "1"), ("topic.creation.default.replication.factor", "1")];
+    assert_eq!(
+        shown("FileStreamSource", &given),
+        (1, vec![entry("admin.override.retries", "1", &[&refused("retries")])])
+    );
+    // A sink has a consumer, and with dead letters a producer.
+    let given = [("consumer.override.client.id", "x"), ("producer.override.acks", "1")];
+    let client_id = entry("consumer.override.client.id", "x", &[]);
+    assert_eq!(shown("FileStreamSink", &given), (0, vec![client_id]));
+    let given = [("producer.override.acks", "1"), ("errors.deadletterqueue.topic.name", "dead")];
+    assert_eq!(shown("FileStreamSink", &given).0, 1);
+    // What the client itself would refuse.
+    let (errors, found) = shown("FileStreamSource", &[("producer.override.linger.ms", "soon")]);
+    assert_eq!(errors, 1);
+    let why = found[0]["value"]["errors"][0].as_str().unwrap();
+    assert!(why.starts_with("Invalid value soon for configuration linger.ms: "), "{why}");
+    // It is not made either.
+    let body = [("connector.class", "FileStreamSource"), ("topic", "t"), ("producer.override.acks", "1")];
+    assert_eq!(worker.put("c", &body).0, 400);
+}
+
+#[test]
 fn loggers_change_while_it_runs() {
     let broker = Broker::start();
     let worker = Worker::standalone(broker.folder.path(), &broker.address, "", &[]);

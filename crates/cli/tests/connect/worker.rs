@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
 /// How long a test waits for anything.
@@ -83,9 +84,18 @@ impl Worker {
 
     /// Asks it to end, and gives its exit code.
     pub fn stop(&mut self) -> Option<i32> {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.child.wait().unwrap().code()
+    }
+
+    /// As a terminal that is closed ends it; gives its exit code.
+    pub fn hang_up(&mut self) -> Option<i32> {
+        self.signal(Signal::HUP);
+        self.child.wait().unwrap().code()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     pub fn ask(&self, method: &str, path: &str, body: Option<&str>) -> (u16, Json) {
@@ -127,7 +137,9 @@ fn output(folder: &Path, port: u16) -> PathBuf {
 
 fn spawn(folder: &Path, port: u16, words: &[String]) -> Child {
     let out = File::options().create(true).append(true).open(output(folder, port)).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_klamm"))
+    // By way of `env`, so that SIGHUP ends it also where the tests run under `nohup`.
+    Command::new("env")
+        .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_klamm")])
         .args(words)
         .current_dir(folder)
         .stdin(Stdio::null())

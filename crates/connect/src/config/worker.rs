@@ -19,6 +19,17 @@ pub enum OverridePolicy {
     Allowlist(Vec<String>),
 }
 
+impl OverridePolicy {
+    pub fn name(&self) -> &'static str {
+        match self {
+            OverridePolicy::All => "All",
+            OverridePolicy::None => "None",
+            OverridePolicy::Principal => "Principal",
+            OverridePolicy::Allowlist(_) => "Allowlist",
+        }
+    }
+}
+
 /// A worker among others.
 #[derive(Clone, Debug)]
 pub struct Distributed {

@@ -1,6 +1,9 @@
 //! Holding a connector's settings against everything that is declared for them.
 
-use connect_api::{ConfigDef, ConfigKey, Kind, Plugins, Preset, Properties, Validated};
+use client::consumer::ConsumerConfig;
+use client::producer::ProducerConfig;
+use client::{ClientConfig, Role};
+use connect_api::{ConfigDef, ConfigKey, Plugins, Preset, Properties, Validated};
 
 use super::{Answer, Herder, Refusal};
 use crate::config::connector::{check_topics, definition, enriched};
@@ -10,7 +13,8 @@ use connect_api::TaskKind;
 /// A declaration and what was given for it.
 #[derive(Debug)]
 pub struct Entry {
-    pub key: ConfigKey,
+    /// `None` for the settings of clients.
+    pub key: Option<ConfigKey>,
     pub value: Validated,
 }
 
@@ -78,11 +82,11 @@ impl Herder {
         connector.validate(&properties, &mut own_values);
         let mut entries: Vec<Entry> = paired(common, values);
         // What a connector declares anew is its own.
-        entries.retain(|e| own.key(&e.key.name).is_none());
+        entries.retain(|e| own.key(&e.value.name).is_none());
         entries.extend(paired(own, own_values));
-        self.check_overrides(kind, &properties, &mut entries);
+        self.add_overrides(kind, &properties, &mut entries);
         let mut groups: Vec<String> = Vec::new();
-        for group in entries.iter().filter_map(|e| e.key.group.clone()) {
+        for group in entries.iter().filter_map(|e| e.key.as_ref()?.group.clone()) {
             if !groups.contains(&group) {
                 groups.push(group);
             }
@@ -90,36 +94,59 @@ impl Herder {
         Ok(ConfigInfos { name: class.to_owned(), groups, entries })
     }
 
-    /// Settings of clients that the worker's policy does not leave to connectors.
-    fn check_overrides(&self, kind: TaskKind, properties: &Properties, entries: &mut Vec<Entry>) {
-        let prefixes: &[&str] = match kind {
-            TaskKind::Source => &["producer.override.", "admin.override."],
-            TaskKind::Sink => &["consumer.override.", "producer.override.", "admin.override."],
-        };
-        for prefix in prefixes {
-            for (name, value) in prefixed(properties, prefix) {
-                if self.worker.may_override(&name) {
-                    continue;
+    /// What the connector overrides of the settings of the clients that its tasks use: held against the worker's policy, and
+    /// against what the clients themselves take.
+    fn add_overrides(&self, kind: TaskKind, properties: &Properties, entries: &mut Vec<Entry>) {
+        let has_dead_letters =
+            properties.get("errors.deadletterqueue.topic.name").is_some_and(|topic| !topic.is_empty());
+        let creates_topics = properties.keys().any(|name| name.starts_with("topic.creation."));
+        let is_source = kind == TaskKind::Source;
+        let uses_admin = if is_source { creates_topics } else { has_dead_letters };
+        let used = [
+            (is_source || has_dead_letters, "producer", check_producer as fn(&Properties) -> Result<(), client::Error>),
+            (!is_source, "consumer", check_consumer),
+            (uses_admin, "admin", check_admin),
+        ];
+        for (_, client, check) in used.into_iter().filter(|(is_used, ..)| *is_used) {
+            let overrides = prefixed(properties, &format!("{client}.override."));
+            let mut all = self.worker.config.client_properties(&format!("{client}."));
+            all.extend(overrides.clone());
+            let refused = check(&all).err().map(|error| error.to_string()).unwrap_or_default();
+            for (name, value) in overrides {
+                let mut errors = Vec::new();
+                if !self.worker.may_override(&name) {
+                    errors.push(format!(
+                        "The '{}' policy does not allow '{name}' to be overridden in the connector configuration.",
+                        self.worker.config.override_policy.name()
+                    ));
                 }
-                let full = format!("{prefix}{name}");
-                let why = format!(
-                    "The worker's connector.client.config.override.policy does not allow '{name}' to be overridden in the \
-                     connector configuration."
-                );
-                let errors = vec![format!("Invalid value {value} for configuration {full}: {why}")];
-                entries.push(Entry {
-                    key: ConfigKey::optional(full.clone(), Kind::String, connect_api::Importance::Medium, ""),
-                    value: Validated { name: full, value: Some(value), recommended: Vec::new(), errors, visible: true },
-                });
+                if refused.contains(&format!(" for configuration {name}: ")) {
+                    errors.push(refused.clone());
+                }
+                let name = format!("{client}.override.{name}");
+                let value = Validated { name, value: Some(value), recommended: Vec::new(), errors, visible: true };
+                entries.push(Entry { key: None, value });
             }
         }
     }
 }
 
+fn check_producer(properties: &Properties) -> Result<(), client::Error> {
+    ProducerConfig::new(properties).map(drop)
+}
+
+fn check_consumer(properties: &Properties) -> Result<(), client::Error> {
+    ConsumerConfig::new(properties).map(drop)
+}
+
+fn check_admin(properties: &Properties) -> Result<(), client::Error> {
+    ClientConfig::new(Role::Admin, properties).map(drop)
+}
+
 /// Declarations with what was given for each.
 fn paired(def: ConfigDef, values: Vec<Validated>) -> Vec<Entry> {
     let keys = def.keys().to_vec();
-    keys.into_iter().zip(values).map(|(key, value)| Entry { key, value }).collect()
+    keys.into_iter().zip(values).map(|(key, value)| Entry { key: Some(key), value }).collect()
 }
 
 const CONVERTERS: [&str; 3] = ["key.converter", "value.converter", "header.converter"];

@@ -76,7 +76,7 @@ pub fn config_key(key: &ConfigKey) -> Json {
 pub fn config_infos(infos: &ConfigInfos) -> Json {
     let configs = infos.entries.iter().map(|entry| {
         json!({
-            "definition": config_key(&entry.key),
+            "definition": entry.key.as_ref().map(config_key),
             "value": {
                 "name": entry.value.name,
                 "value": entry.value.value,

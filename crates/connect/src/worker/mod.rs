@@ -445,8 +445,8 @@ impl Worker {
         let overrides = prefixed(connector, &format!("{kind}.override."));
         if let Some(refused) = overrides.keys().find(|name| !self.may_override(name)) {
             return Err(Error::config(format!(
-                "The 'connector.client.config.override.policy' of the worker does not allow '{refused}' to be overridden in \
-                 the connector configuration."
+                "The '{}' policy does not allow '{refused}' to be overridden in the connector configuration.",
+                self.config.override_policy.name()
             )));
         }
         properties.extend(overrides);
