@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use metadata::config::suggest::nearest;
+
 /// What an option takes, and how its value is called in the usage table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -120,9 +122,11 @@ pub fn parse(table: &'static [Opt], args: &[String]) -> Result<Parsed, OptionErr
             // A single dash starts a cluster of one-letter options, of which there are none: its first letter is named.
             let long = word.starts_with("--");
             let shown = if long { name } else { &body[..body.chars().next().map_or(0, char::len_utf8)] };
+            let meant = nearest(name, table.iter().map(|o| o.name));
+            let meant = meant.map(|name| format!("; did you mean --{name}?")).unwrap_or_default();
             return Err(OptionError::new(
                 "joptsimple.UnrecognizedOptionException",
-                format!("{shown} is not a recognized option"),
+                format!("{shown} is not a recognized option{meant}"),
             ));
         };
         parsed.order.push(opt.name);
@@ -326,6 +330,7 @@ mod tests {
     #[test]
     fn wrong_words_are_told_as_joptsimple_does() {
         assert_eq!(message(&["--frob"]), "frob is not a recognized option");
+        assert_eq!(message(&["--topik", "a"]), "topik is not a recognized option; did you mean --topic?");
         assert_eq!(message(&["-frob"]), "f is not a recognized option");
         assert_eq!(message(&["--top", "a"]), "top is not a recognized option");
         assert_eq!(message(&["--topic"]), "Option topic requires an argument");

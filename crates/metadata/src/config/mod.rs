@@ -17,7 +17,7 @@ pub mod key;
 pub mod layers;
 pub mod reference;
 pub mod remarks;
-mod suggest;
+pub mod suggest;
 pub mod table;
 pub mod topic;
 pub mod value;
