@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use client::Error;
 use client::admin::{Admin, UpgradeType};
 use metadata::image::MetadataVersion;
-use metadata::image::features::{self as known, BESIDE_METADATA_VERSION, METADATA_VERSION};
+use metadata::image::features::{self as known, BESIDE_METADATA_VERSION, KRAFT_VERSION, METADATA_VERSION};
 
 use crate::argparse::{
     self, Argument, BOOTSTRAP_CONTROLLER, BOOTSTRAP_SERVER, COMMAND_CONFIG, Command, Exclusive, Given, Program, Wrong,
@@ -185,17 +185,35 @@ fn planned(given: &Given) -> Result<Change, Stop> {
     Ok(Change { levels, upgrade, verb })
 }
 
-async fn change(admin: &Admin, given: &Given) -> Result<(), Stop> {
-    let Change { levels, upgrade, verb } = planned(given)?;
-    let is_dry = given.has("dry-run");
+/// Asks for these levels. The outer error: nobody answered, which is said once.
+async fn update(
+    admin: &Admin,
+    levels: &BTreeMap<String, i16>,
+    upgrade: UpgradeType,
+    is_dry: bool,
+) -> Result<Result<(), Error>, Stop> {
     let updates: Vec<(String, i16, UpgradeType)> =
         levels.iter().map(|(name, level)| (name.clone(), *level, upgrade)).collect();
-    let outcome = match admin.update_features(&updates, is_dry).await {
-        // Nobody answered: it says so once.
-        Err(error @ (Error::Unreachable(_) | Error::Timeout(_))) => return Err(Exception::from(error).into()),
-        Err(error) => Err(error),
-        Ok(outcome) => outcome,
-    };
+    match admin.update_features(&updates, is_dry).await {
+        Err(error @ (Error::Unreachable(_) | Error::Timeout(_))) => Err(Exception::from(error).into()),
+        Err(error) => Ok(Err(error)),
+        Ok(outcome) => Ok(outcome),
+    }
+}
+
+async fn change(admin: &Admin, given: &Given) -> Result<(), Stop> {
+    let Change { mut levels, upgrade, verb } = planned(given)?;
+    let is_dry = given.has("dry-run");
+    let mut outcome = update(admin, &levels, upgrade, is_dry).await?;
+    // A release's other levels need not wait for a quorum whose voters stay where they are named.
+    if given.has("release-version")
+        && let Err(error) = &outcome
+        && error.to_string().contains(&format!("for feature {KRAFT_VERSION}."))
+        && levels.remove(KRAFT_VERSION).is_some()
+    {
+        say!("{KRAFT_VERSION} stays at its level. {error}");
+        outcome = update(admin, &levels, upgrade, is_dry).await?;
+    }
     for (name, level) in &levels {
         let to = if verb == "disable" { String::new() } else { format!(" to {level}") };
         match (&outcome, is_dry) {

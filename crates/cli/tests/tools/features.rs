@@ -63,6 +63,38 @@ fn levels_are_raised_and_lowered_and_stay_across_a_kill() {
 }
 
 #[test]
+fn a_release_comes_without_kraft_version_where_voters_are_named_in_a_file() {
+    let controller = format!("127.0.0.1:{}", testkit::free_port());
+    let b = Broker::formatted(
+        |address| {
+            format!(
+                "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
+                 controller.listener.names=CONTROLLER\nlisteners=PLAINTEXT://{address},CONTROLLER://{controller}\n\
+                 advertised.listeners=PLAINTEXT://{address}\n\
+                 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
+            )
+        },
+        |path| {
+            let id = run("kafka-storage", &["random-uuid"]).ok();
+            run("kafka-storage", &["format", "-c", path, "-t", id.trim(), "-r", "3.9"]).ok();
+        },
+    );
+    let stays = "kraft.version stays at its level. The update failed for all features since the following feature had an error: \
+                 Invalid update version 1 for feature kraft.version. This controller's voters are named in its configuration, \
+                 and moving them into the log is not served yet.\n";
+    assert_eq!(
+        b.run("kafka-features", &["upgrade", "--release-version", "4.0-IV1", "--dry-run"]).ok(),
+        format!("{stays}group.version can be upgraded to 1.\nmetadata.version can be upgraded to 23.\n")
+    );
+    assert_eq!(
+        b.run("kafka-features", &["upgrade", "--release-version", "4.0-IV1"]).ok(),
+        format!("{stays}group.version was upgraded to 1.\nmetadata.version was upgraded to 23.\n")
+    );
+    // Who names it is told that it cannot be.
+    assert_eq!(b.run("kafka-features", &["upgrade", "--feature", "kraft.version=1"]).code, Some(1));
+}
+
+#[test]
 fn levels_that_cannot_be_are_refused_for_all() {
     let b = at_release("3.9");
     let refused = |words: &[&str]| out(b.run("kafka-features", words));
