@@ -367,15 +367,21 @@ fn a_directory_without_room_for_a_replica_fails_and_the_replica_stays() {
     assert_eq!(read(&b, topic, BATCHES + 50), lines(0..BATCHES + 50));
 }
 
-#[test]
-fn a_move_whose_source_fails_is_gone_on_with_once_that_is_mended() {
+/// A broker whose partition `t-0` is moved, of which some is copied; where from and where to.
+fn moving_slowly() -> (Broker, String, String) {
     let folder = tempfile::Builder::new().prefix("operator-").tempdir().unwrap();
     let settings = with_metadata_elsewhere(folder.path());
-    let mut b = Broker::start_in(folder, &["a", "z"], &settings, Vec::new());
+    let b = Broker::start_in(folder, &["a", "z"], &settings, Vec::new());
     fill(&b, &["t"]);
     let (here, there) = here_and_there(&b, "t-0");
     execute(&b, "t", &there, &SLOWLY);
     wait_until("some of it is copied", || matches!(place(&b, "t-0").future, Some((_, 1..5000))));
+    (b, here, there)
+}
+
+#[test]
+fn a_move_whose_source_fails_is_gone_on_with_once_that_is_mended() {
+    let (mut b, here, there) = moving_slowly();
     let name = Path::new(&here).file_name().unwrap().to_str().unwrap();
     break_dir(&b, name);
     b.fed("kafka-topics", &["--create", "--topic", "other", "--partitions", "4"], "");
@@ -396,13 +402,7 @@ fn a_move_whose_source_fails_is_gone_on_with_once_that_is_mended() {
 
 #[test]
 fn a_move_whose_goal_fails_is_over_and_the_replica_stays() {
-    let folder = tempfile::Builder::new().prefix("operator-").tempdir().unwrap();
-    let settings = with_metadata_elsewhere(folder.path());
-    let mut b = Broker::start_in(folder, &["a", "z"], &settings, Vec::new());
-    fill(&b, &["t"]);
-    let (here, there) = here_and_there(&b, "t-0");
-    execute(&b, "t", &there, &SLOWLY);
-    wait_until("some of it is copied", || matches!(place(&b, "t-0").future, Some((_, 1..5000))));
+    let (mut b, here, there) = moving_slowly();
     let name = Path::new(&there).file_name().unwrap().to_str().unwrap();
     break_dir(&b, name);
     wait_until("it is offline", || b.log().contains("the log directory failed and is offline"));

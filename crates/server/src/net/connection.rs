@@ -407,9 +407,12 @@ async fn read_wave(
     acknowledged: usize,
 ) -> io::Result<Option<usize>> {
     let had = work.end - work.start;
-    let awaited = waves.awaited().map(|bytes| bytes.min(had + work.chunk.len() - work.end));
-    if let Some(missing) = awaited.and_then(|bytes| bytes.checked_sub(had)).filter(|missing| *missing > 0) {
-        waves::gather(stream, missing, waves::PATIENCE).await?;
+    let room = work.chunk.len() - work.end;
+    let awaited = waves.awaited().map(|bytes| bytes.min(had + room));
+    if let Some(awaited) = awaited
+        && awaited > had
+    {
+        waves::gather(stream, awaited - had, waves::PATIENCE).await?;
     }
     let came = read(stream, &mut work.chunk[work.end..])?;
     let have = had + came.unwrap_or(0);
