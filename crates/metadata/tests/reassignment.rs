@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{Decider, refusal, topic};
+use common::{Decider, directory, refusal, registration, topic};
 use metadata::controller::{
-    AlterPartition, BrokerHeartbeat, Command, ElectionType, NewTopic, ReassignPartition, Refusal, Reply,
-    partition_reassignments,
+    AlterPartition, BrokerHeartbeat, BrokerRegistration, Command, ElectionType, NewTopic, ReassignPartition, Refusal,
+    Reply, partition_reassignments,
 };
 use metadata::image::{LeaderRecoveryState, Partition, TopicIdPartition};
 use wire::ErrorCode;
@@ -125,6 +125,51 @@ fn going_back_is_refused_when_it_would_lose_what_was_acknowledged() {
     let refused = refusal(reassign(&mut cluster, vec![wanted(None)]).remove(0));
     let text = "Unable to revert partition assignment for t:0 because it would require an unclean leader election.";
     assert_eq!(refused, (ErrorCode::InvalidReplicaAssignment, text.to_owned()));
+}
+
+/// Replica 3 came with a reassignment and is alone in sync; 2, of the old ones, is up, without its directory.
+fn only_a_new_replica_can_lead(setting: (&str, &str)) -> Decider {
+    let configs = vec![(setting.0.to_owned(), Some(setting.1.to_owned()))];
+    let mut cluster = Decider::new(&[]).with_brokers(5);
+    cluster.create_one(NewTopic { assignments: vec![(0, vec![1, 2])], configs, ..topic("t", -1, -1) }).unwrap();
+    let registration = BrokerRegistration { log_dirs: vec![directory(2), directory(102)], ..registration(2, 2) };
+    let current_metadata_offset = cluster.image().offset;
+    let epoch = |cluster: &Decider, id| cluster.image().cluster.broker(id).unwrap().epoch;
+    cluster.ask(Command::RegisterBroker(registration));
+    reassign(&mut cluster, vec![wanted(Some(&[3, 4]))]);
+    in_sync(&mut cluster, &[1, 2, 3]).unwrap();
+    let broker_epoch = epoch(&cluster, 1);
+    cluster.ask(Command::BrokerGone { broker_id: 1, broker_epoch });
+    let known = BrokerHeartbeat { current_metadata_offset, ..common::heartbeat(2, epoch(&cluster, 2)) };
+    cluster.beat(BrokerHeartbeat { offline_log_dirs: vec![directory(2)], ..known }).unwrap();
+    assert!(cluster.image().cluster.is_active(2));
+    assert_eq!((seen(&cluster).1, seen(&cluster).4), (vec![3], 3));
+    cluster
+}
+
+#[test]
+fn going_back_is_refused_where_an_eligible_replica_has_no_directory() {
+    let mut cluster = only_a_new_replica_can_lead(("min.insync.replicas", "2"));
+    let before = cluster.partition("t", 0);
+    assert_eq!(*before.elr, [2], "the case is the one that is meant");
+    let refused = refusal(reassign(&mut cluster, vec![wanted(None)]).remove(0));
+    let text = "Unable to revert partition assignment for t:0 because it would require an unclean leader election.";
+    assert_eq!(refused, (ErrorCode::InvalidReplicaAssignment, text.to_owned()));
+    assert_eq!(cluster.partition("t", 0), before);
+}
+
+#[test]
+fn going_back_is_refused_where_not_even_an_unclean_election_finds_a_leader() {
+    let mut cluster = only_a_new_replica_can_lead(("unclean.leader.election.enable", "true"));
+    let before = cluster.partition("t", 0);
+    let refused = refusal(reassign(&mut cluster, vec![wanted(None)]).remove(0));
+    let text = "Unable to revert partition assignment for t:0 because none of the replicas that would stay is online.";
+    assert_eq!(refused, (ErrorCode::InvalidReplicaAssignment, text.to_owned()));
+    assert_eq!(cluster.partition("t", 0), before);
+    // Broker 1 comes back, and may have lost records: that is what was allowed.
+    comes_back(&mut cluster, 1, -1);
+    assert_eq!(reassign(&mut cluster, vec![wanted(None)]), [Ok(())]);
+    assert_eq!(seen(&cluster), (vec![1, 2], vec![1], vec![], vec![], 1));
 }
 
 /// Replica 3 came with a reassignment, was alone in sync, and ended.

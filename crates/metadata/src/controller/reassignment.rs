@@ -4,7 +4,7 @@
 //! stay are in sync, AlterPartition ends it (`partition_change`).
 
 use wire::ErrorCode;
-use wire::messages::MetadataRecord;
+use wire::messages::{MetadataRecord, PartitionChangeRecord};
 
 use super::partition_change::PartitionChange;
 use super::{Context, Decision, Refusal, apply_decided, check_assignment};
@@ -36,7 +36,7 @@ pub fn alter_partition_reassignments(
     for wanted in partitions {
         let decided = reassign(&image, context, wanted, allow_replication_factor_change);
         let result = decided.map(|record| {
-            if let Some(record) = record {
+            if let Some(record) = record.map(MetadataRecord::PartitionChange) {
                 apply_decided(&mut image, &record);
                 records.push(record);
             }
@@ -51,18 +51,14 @@ fn reassign(
     context: &Context<'_>,
     wanted: &ReassignPartition,
     allow_replication_factor_change: bool,
-) -> Result<Option<MetadataRecord<'static>>, Refusal> {
+) -> Result<Option<PartitionChangeRecord<'static>>, Refusal> {
     let unknown = |text: String| Refusal::new(ErrorCode::UnknownTopicOrPartition, text);
     let (name, index) = (wanted.topic.as_str(), wanted.partition);
     let topic = image.topics.by_name(name).ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
     let partition =
         topic.partition(index).ok_or_else(|| unknown(format!("Unable to find partition {name}:{index}.")))?;
-    let change = match &wanted.replicas {
-        None => {
-            let unclean = context.settings.unclean_leader_election(image, name);
-            let may_lead = |id: i32| image.cluster.is_active(id) && (unclean || partition.elr.contains(&id));
-            taken_back(partition, name, index, &may_lead)?
-        }
+    match &wanted.replicas {
+        None => taken_back(image, context, topic, index, partition),
         Some(target) => {
             let stay = partition.replicas.iter().filter(|id| !partition.removing_replicas.contains(id));
             let (old, new) = (stay.count(), target.len());
@@ -71,10 +67,9 @@ fn reassign(
                 return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, text));
             }
             check_assignment(image, target, None)?;
-            moved(partition, target)
+            Ok(moved(partition, target).record(image, context, topic, index, partition))
         }
-    };
-    Ok(change.record(image, context, topic, index, partition))
+    }
 }
 
 /// The replicas from before the reassignment that is under way.
@@ -98,7 +93,7 @@ impl Change {
         topic: &Topic,
         index: i32,
         partition: &Partition,
-    ) -> Option<MetadataRecord<'static>> {
+    ) -> Option<PartitionChangeRecord<'static>> {
         let key = TopicIdPartition { topic_id: topic.id, partition: index };
         let acceptable = |id: i32| image.cluster.is_active(id);
         let mut change = PartitionChange::new(image, context.settings, key, &topic.name, partition, &acceptable);
@@ -106,7 +101,7 @@ impl Change {
         change.isr = self.isr;
         change.adding_replicas = self.adding;
         change.removing_replicas = self.removing;
-        change.build().map(MetadataRecord::PartitionChange)
+        change.build()
     }
 }
 
@@ -126,26 +121,33 @@ fn moved(partition: &Partition, target: &[i32]) -> Change {
     Change { replicas, isr: partition.isr.to_vec(), adding, removing }
 }
 
-/// The replicas from before the reassignment. When none of them is in sync any more, one that `may_lead` all the same is
-/// elected: an eligible one (KIP-966), or any where unclean elections are allowed, which loses what was acknowledged since.
+/// The replicas from before the reassignment. When none of them is in sync any more, one has to be elected at once: an
+/// eligible one (KIP-966), or any where unclean elections are allowed, which loses what was acknowledged since. Where nobody
+/// can be, the new replicas stay: they may be the only ones that will ever lead again.
 fn taken_back(
-    partition: &Partition,
-    topic: &str,
+    image: &Image,
+    context: &Context<'_>,
+    topic: &Topic,
     index: i32,
-    may_lead: &dyn Fn(i32) -> bool,
-) -> Result<Change, Refusal> {
+    partition: &Partition,
+) -> Result<Option<PartitionChangeRecord<'static>>, Refusal> {
     if !partition.is_reassigning() {
         return Err(Refusal::with_default_text(ErrorCode::NoReassignmentInProgress));
     }
     let replicas: Vec<i32> = original_replicas(partition).collect();
     let isr: Vec<i32> = partition.isr.iter().copied().filter(|id| replicas.contains(id)).collect();
-    if isr.is_empty() && !replicas.iter().any(|id| may_lead(*id)) {
-        let text = format!(
-            "Unable to revert partition assignment for {topic}:{index} because it would require an unclean leader election."
-        );
+    let needs_election = isr.is_empty();
+    let change = Change { replicas, isr, adding: Vec::new(), removing: Vec::new() };
+    let record = change.record(image, context, topic, index, partition);
+    if needs_election && record.as_ref().is_none_or(|record| record.leader < 0) {
+        let why = match context.settings.unclean_leader_election(image, &topic.name) {
+            true => "none of the replicas that would stay is online.",
+            false => "it would require an unclean leader election.",
+        };
+        let text = format!("Unable to revert partition assignment for {}:{index} because {why}", topic.name);
         return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
     }
-    Ok(Change { replicas, isr, adding: Vec::new(), removing: Vec::new() })
+    Ok(record)
 }
 
 /// The partitions on the move: of the named ones, or of all. Names that nobody has are passed over.
