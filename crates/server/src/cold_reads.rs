@@ -2,8 +2,8 @@
 
 use rustix::io::{IoSliceMut, ReadWriteFlags, pread, preadv2};
 use std::io;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 use wire::codec::FileRegion;
 
 /// Slow reads under way at once; more would only make the disk seek.
@@ -14,15 +14,15 @@ const STEP: usize = 256 << 10;
 /// See the module.
 pub struct ColdReads {
     permits: Semaphore,
-}
-
-impl Default for ColdReads {
-    fn default() -> ColdReads {
-        ColdReads { permits: Semaphore::new(AT_ONCE) }
-    }
+    runtime: Handle,
 }
 
 impl ColdReads {
+    /// On the pool of this runtime.
+    pub fn new(runtime: Handle) -> ColdReads {
+        ColdReads { permits: Semaphore::new(AT_ONCE), runtime }
+    }
+
     /// Returns when the region is in the page cache, as far as that can be known. A failed read is left for the one
     /// that follows to report.
     pub async fn warm(&self, region: &FileRegion) {
@@ -31,7 +31,7 @@ impl ColdReads {
         }
         let Ok(_permit) = self.permits.acquire().await else { return };
         let region = region.clone();
-        let _ = spawn_blocking(move || read_through(&region)).await;
+        let _ = self.runtime.spawn_blocking(move || read_through(&region)).await;
     }
 }
 

@@ -18,6 +18,7 @@ use crate::logging::loggers::Loggers;
 use crate::metrics::Metrics;
 use crate::moves::Moves;
 use crate::net::limits::Limits;
+use crate::net::reactors::Reactors;
 use crate::net::works::Works;
 use crate::partitions::{Cell, Partitions};
 use crate::producer_ids::ProducerIds;
@@ -73,8 +74,9 @@ pub struct Node {
     pub cleaner: Cleaner,
     pub moves: Moves,
     pub assignments: Assignments,
-    /// For threads that are not the runtime's own.
+    /// The first reactor's: for threads that are none, and for what may wait.
     pub runtime: Handle,
+    pub reactors: Reactors,
     pub works: Works,
     pub metrics: Metrics,
     pub metadata_log: LogOffsets,
@@ -97,17 +99,24 @@ pub struct Node {
     damage_reports: Throttle,
 }
 
+/// What a process has, whatever it serves.
+pub struct Process {
+    pub loggers: Arc<Loggers>,
+    pub stop: Stopping,
+    pub reactors: Reactors,
+}
+
 impl Node {
-    /// To be called within the runtime that serves the connections.
+    /// To be called within the first reactor's runtime.
     pub fn new(
         config: BrokerConfig,
         cluster_id: String,
         controller: ControllerHandle,
         reconciler: Reconciler,
         housekeeping: Housekeeping,
-        loggers: Arc<Loggers>,
-        stop: Stopping,
+        process: Process,
     ) -> Node {
+        let Process { loggers, stop, reactors } = process;
         let slots = config.max_incremental_fetch_session_cache_slots;
         Node {
             node_id: config.node_id,
@@ -119,12 +128,13 @@ impl Node {
             fetch_sessions: FetchSessions::new(slots, FETCH_SESSION_EVICTION_MS),
             groups: Groups::new(&config),
             producer_ids: ProducerIds::default(),
-            cold_reads: ColdReads::default(),
+            cold_reads: ColdReads::new(Handle::current()),
             housekeeping,
             moves: Moves::default(),
             assignments: Assignments::default(),
             cleaner: Cleaner::new(CleanerSettings::of(&Layers::of_file(&config.file))),
             runtime: Handle::current(),
+            reactors,
             works: Works::new(config.queued_max_request_bytes, config.socket_request_max_bytes),
             telemetry: Telemetry::new(config.telemetry_max_bytes),
             metrics: Metrics::new(

@@ -14,10 +14,10 @@ use crate::failed_dirs;
 use crate::housekeeping::Housekeeping;
 use crate::joining;
 use crate::log_dirs::{LogDirs, OpenedLog};
-use crate::logging::loggers::Loggers;
 use crate::net::listener;
+use crate::net::reactors::Reactors;
 use crate::net::vitals::Registry;
-use crate::node::Node;
+use crate::node::{Node, Process};
 use crate::publisher::Publisher;
 use crate::quorum::peers::Peers;
 use crate::quorum::{self, MetadataThread};
@@ -64,10 +64,15 @@ pub fn main(config: Result<BrokerConfig, ConfigError>) -> ExitCode {
         Ok(config) => config,
         Err(e) => return refuse(&e),
     };
-    let runtime = match threads::runtime() {
-        Ok(runtime) => runtime,
+    let runtimes = match threads::reactors() {
+        Ok(runtimes) => runtimes,
         Err(e) => return refuse(&e),
     };
+    let reactors = match Reactors::new(&runtimes) {
+        Ok(reactors) => reactors,
+        Err(e) => return refuse(&e),
+    };
+    let runtime = &runtimes[0];
     let heeding = runtime.block_on(async { Stopping::on_signals() });
     let stop = match heeding {
         Ok(stop) => stop,
@@ -78,13 +83,16 @@ pub fn main(config: Result<BrokerConfig, ConfigError>) -> ExitCode {
         Err(e) => return refuse(&format!("klamm.log.file: {e}")),
     };
     let code = runtime.block_on(async {
-        match run(config, loggers, stop, started).await {
+        match run(config, Process { loggers, stop, reactors }, started).await {
             Ok(Stop::Failed) => ExitCode::FAILURE,
             Ok(_) => ExitCode::SUCCESS,
             Err(e) => refuse(&*e),
         }
     });
-    runtime.shutdown_timeout(DRAIN);
+    // Connections first: what they wait for is on the first one.
+    for runtime in runtimes.into_iter().rev() {
+        runtime.shutdown_timeout(DRAIN);
+    }
     code
 }
 
@@ -101,12 +109,8 @@ struct Bound {
     address: SocketAddr,
 }
 
-async fn run(
-    mut config: BrokerConfig,
-    loggers: Arc<Loggers>,
-    stop: Stopping,
-    started: Instant,
-) -> Result<Stop, Failure> {
+async fn run(mut config: BrokerConfig, process: Process, started: Instant) -> Result<Stop, Failure> {
+    let stop = process.stop.clone();
     let (fds, connections_max) = share_descriptors();
     let mut bound = bind(&mut config)?;
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
@@ -157,7 +161,7 @@ async fn run(
     let handle = queue.handle(config.node_id, RemoteController::new(peers.clone()));
     let reconciler = Reconciler::new(dirs.clone());
     let housekeeping = Housekeeping::new(dirs.clone());
-    let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, housekeeping, loggers, stop));
+    let node = Arc::new(Node::new(config, cluster_id, handle, reconciler, housekeeping, process));
     let (publisher, publisher_thread) = Publisher::start(node.clone())?;
     let (caught_up, mut state) = oneshot::channel();
     let thread = MetadataThread {

@@ -9,4 +9,5 @@ mod groups;
 mod harness;
 mod names;
 mod page;
+mod threads;
 mod traffic;

@@ -20,7 +20,7 @@ pub async fn handle(cx: &Cx<'_>, request: AlterReplicaLogDirsRequest<'_>, reply:
         }
     }
     let node = cx.node.clone();
-    let altered = tokio::task::spawn_blocking(move || {
+    let altered = cx.node.runtime.spawn_blocking(move || {
         let alter = |(topic, index, dir): (String, i32, String)| {
             let result = node.moves.alter(&node, &topic, index, &dir);
             (topic, index, result)

@@ -105,7 +105,7 @@ async fn look_up(
     // Looking through a log may read from the disk, which is not for the reactor.
     let found = {
         let cell = cell.clone();
-        tokio::task::spawn_blocking(move || search(&cell, timestamp, ends)).await
+        cx.node.runtime.spawn_blocking(move || search(&cell, timestamp, ends)).await
     };
     match found {
         Ok(Ok(found)) => found,

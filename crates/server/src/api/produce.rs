@@ -354,7 +354,7 @@ pub fn append(node: &Arc<Node>, buffer: &mut [u8], staged: &mut Staged) -> Optio
         let wants_sync = match result {
             Ok(appended) => {
                 if let Some(write_back) = appended.write_back {
-                    tokio::task::spawn_blocking(move || write_back.run());
+                    node.runtime.spawn_blocking(move || write_back.run());
                 }
                 appended.wants_sync
             }

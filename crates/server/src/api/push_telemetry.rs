@@ -22,7 +22,7 @@ pub async fn handle(cx: &Cx<'_>, request: PushTelemetryRequest<'_>, reply: &mut 
     let bytes = request.metrics.get(..node.telemetry.max_bytes() + 1).unwrap_or(&request.metrics).to_vec();
     // Decompressing and reading a megabyte takes a while.
     let push = move || node.telemetry.push(&node.image(), id, &client, about, codec, &bytes);
-    answer(reply, tokio::task::spawn_blocking(push).await.unwrap_or(Err(ErrorCode::UnknownServerError)))
+    answer(reply, cx.node.runtime.spawn_blocking(push).await.unwrap_or(Err(ErrorCode::UnknownServerError)))
 }
 
 fn answer(reply: &mut Reply<'_>, result: Result<(), ErrorCode>) -> Result<(), Close> {

@@ -70,7 +70,7 @@ impl Samples {
     /// The share of the last minute in which the threads that serve clients had nothing to do, from 0 to 1.
     pub fn idle(&self, node: &Node) -> Option<f64> {
         let (at, then) = lock(&self.busy).front().copied()?;
-        let passed = at.elapsed().as_secs_f64() * node.runtime.metrics().num_workers() as f64;
+        let passed = at.elapsed().as_secs_f64() * node.reactors.handles().len() as f64;
         let busy = busy_time(node).saturating_sub(then).as_secs_f64();
         (passed > 0.0).then(|| (1.0 - busy / passed).clamp(0.0, 1.0))
     }
@@ -175,6 +175,5 @@ fn timestamp_at(cell: &Cell, offset: i64) -> Option<i64> {
 }
 
 fn busy_time(node: &Node) -> Duration {
-    let metrics = node.runtime.metrics();
-    (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker)).sum()
+    node.reactors.handles().map(|handle| handle.metrics().worker_total_busy_duration(0)).sum()
 }

@@ -99,6 +99,18 @@ fn threads(page: &mut Page, node: &Node, samples: &Samples) {
             family.sample(&[], idle);
         }
     }
+    let reactors: Vec<_> = node.reactors.done().enumerate().map(|(i, done)| (i.to_string(), done)).collect();
+    let help =
+        "CPU time of each thread that serves clients; the first one also does everything else that need not wait.";
+    let mut family = page.family("klamm_reactor_cpu_seconds_total", Kind::Counter, help);
+    for (reactor, done) in &reactors {
+        family.sample(&[("reactor", reactor)], done.cpu.as_secs_f64());
+    }
+    let help = "Connections that went on on another thread, because this one had too much or too little to do.";
+    let mut family = page.family("klamm_reactor_departures_total", Kind::Counter, help);
+    for (reactor, done) in &reactors {
+        family.sample(&[("reactor", reactor)], done.moved as f64);
+    }
 }
 
 fn cleaner(page: &mut Page, node: &Node) {

@@ -6,6 +6,7 @@
 
 use super::buffers::{CHUNK, Chunk};
 use super::output;
+use super::reactors::Place;
 use super::vitals::Registered;
 use super::waves::{self, Waves};
 use super::works::Large;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::yield_now;
+use tokio::task::{unconstrained, yield_now};
 use wire::ApiKey;
 use wire::codec::Encoder;
 use wire::header::parse_request_header;
@@ -164,6 +165,8 @@ enum Pause {
     Idle,
     /// The client closed.
     Closed,
+    /// It goes on on another reactor, with what it has in hand.
+    Leaves,
 }
 
 /// What a connection did since it last let others have their turn.
@@ -179,61 +182,124 @@ impl Turn {
         self.bytes += bytes;
     }
 
-    async fn end_if_long(&mut self) {
-        if self.reads >= TURN_READS || self.bytes >= TURN_BYTES {
+    /// Whether it was.
+    async fn end_if_long(&mut self) -> bool {
+        let is_long = self.reads >= TURN_READS || self.bytes >= TURN_BYTES;
+        if is_long {
             *self = Turn::default();
             yield_now().await;
         }
+        is_long
     }
 }
 
+/// What a connection is besides its socket, wherever it is served.
+struct Served {
+    peer: Peer,
+    registered: Registered,
+    /// What its buffer shall have.
+    size: usize,
+    turn: Turn,
+    waves: Waves,
+    place: Place,
+    /// What it had in hand when it was moved.
+    work: Option<Work>,
+}
+
 /// Serves a connection until it closes.
-pub async fn serve(node: Arc<Node>, stream: TcpStream, peer: Peer, registered: Registered) {
-    let mut size = CHUNK;
-    let (mut turn, mut waves) = (Turn::default(), Waves::default());
-    let close = loop {
-        if let Err(e) = stream.readable().await {
-            break Some(Close::Io(e));
-        }
-        let mut work = match node.works.take(size).await {
-            Ok(work) => work,
-            Err(e) => break Some(Close::Io(e)),
-        };
-        let result = busy(&node, &stream, &peer, &registered, &mut work, &mut turn, &mut waves).await;
-        // A connection that had a large frame will have another: it starts with a buffer of that size next time.
-        size = work.size();
-        node.works.put(work);
-        match result {
-            Ok(Pause::Idle) => {}
-            Ok(Pause::Closed) => break None,
-            Err(close) => break Some(close),
-        }
+///
+/// # Errors
+/// The runtime does not let go of the socket, which is closed.
+pub fn serve(node: &Arc<Node>, stream: TcpStream, peer: Peer, registered: Registered) -> io::Result<()> {
+    registered.aside();
+    let stream = stream.into_std()?;
+    let served = Served {
+        peer,
+        registered,
+        size: CHUNK,
+        turn: Turn::default(),
+        waves: Waves::default(),
+        place: Place::default(),
+        work: None,
     };
-    if let Some(close) = close {
-        node.log_close(&peer, &close);
+    serve_there(node.clone(), stream, served);
+    Ok(())
+}
+
+/// Serves a connection on the reactor where its place is, and where that changes, on the next one. Its socket is aside.
+fn serve_there(node: Arc<Node>, stream: std::net::TcpStream, mut served: Served) {
+    let reactor = node.reactors.at(&served.place).clone();
+    // A connection yields by its own count: the runtime's budget would make a read look like an empty socket.
+    reactor.spawn(unconstrained(async move {
+        match until_moved(&node, stream, &mut served).await {
+            Ok(Some(stream)) => return serve_there(node, stream, served),
+            Ok(None) => {}
+            Err(close) => node.log_close(&served.peer, &close),
+        }
+        drop(served.registered);
+        if let Some((broker_id, broker_epoch)) = served.peer.lived_as() {
+            registration::connection_ended(&node, broker_id, broker_epoch).await;
+        }
+    }));
+}
+
+/// Returns the socket where it shall go on elsewhere.
+async fn until_moved(
+    node: &Arc<Node>,
+    stream: std::net::TcpStream,
+    served: &mut Served,
+) -> Result<Option<std::net::TcpStream>, Close> {
+    let stream = TcpStream::from_std(stream)?;
+    served.registered.back(&stream);
+    let result = until_leaving(node, &stream, served).await;
+    // From here on it may be closed.
+    served.registered.aside();
+    match result? {
+        true => Ok(Some(stream.into_std()?)),
+        false => Ok(None),
     }
-    drop(registered);
-    if let Some((broker_id, broker_epoch)) = peer.lived_as() {
-        registration::connection_ended(&node, broker_id, broker_epoch).await;
+}
+
+/// Returns whether it leaves for another reactor, rather than ends.
+async fn until_leaving(node: &Arc<Node>, stream: &TcpStream, served: &mut Served) -> Result<bool, Close> {
+    loop {
+        let mut work = match served.work.take() {
+            Some(work) => work,
+            None => {
+                stream.readable().await?;
+                node.works.take(served.size).await?
+            }
+        };
+        let result = busy(node, stream, served, &mut work).await;
+        // A connection that had a large frame will have another: it starts with a buffer of that size next time.
+        served.size = work.size();
+        if let Ok(Pause::Leaves) = result {
+            served.work = Some(work);
+            return Ok(true);
+        }
+        let now = work.now;
+        node.works.put(work);
+        match result? {
+            Pause::Closed => return Ok(false),
+            Pause::Idle | Pause::Leaves => {}
+        }
+        if node.reactors.leaves(&mut served.place, now) {
+            return Ok(true);
+        }
     }
 }
 
 /// Reads and answers until nothing is left to read.
-async fn busy(
-    node: &Arc<Node>,
-    stream: &TcpStream,
-    peer: &Peer,
-    registered: &Registered,
-    work: &mut Work,
-    turn: &mut Turn,
-    waves: &mut Waves,
-) -> Result<Pause, Close> {
+async fn busy(node: &Arc<Node>, stream: &TcpStream, served: &mut Served, work: &mut Work) -> Result<Pause, Close> {
+    let Served { peer, registered, turn, waves, place, .. } = served;
     let limit = node.config.socket_request_max_bytes;
     let vitals = &registered.vitals;
     // The bytes of the last requests, where they had to wait for their acknowledgements.
     let mut acknowledged = 0;
     loop {
-        turn.end_if_long().await;
+        if turn.end_if_long().await && node.reactors.leaves(place, work.now) {
+            return Ok(Pause::Leaves);
+        }
         let came = match std::mem::take(&mut acknowledged) {
             0 => read(stream, &mut work.chunk[work.end..])?,
             acknowledged => read_wave(stream, work, waves, acknowledged).await?,

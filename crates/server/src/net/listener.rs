@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::unconstrained;
 use tracing::warn;
 
 /// Connections that the kernel may hold before they are accepted; Kafka's `socket.listen.backlog.size` is 50.
@@ -65,8 +64,9 @@ pub async fn accept(
         }
         let connection = node.metrics.listeners.connected(&name);
         let peer = Peer::new(address, name.clone(), connection, is_controller);
-        // A connection yields by its own count: the runtime's budget would make a read look like an empty socket.
-        tokio::spawn(unconstrained(connection::serve(node.clone(), stream, peer, registered)));
+        if connection::serve(&node, stream, peer, registered).is_err() {
+            continue;
+        }
     }
 }
 

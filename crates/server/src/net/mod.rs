@@ -5,6 +5,7 @@ pub mod connection;
 pub mod limits;
 pub mod listener;
 pub mod output;
+pub mod reactors;
 pub mod vitals;
 pub mod waves;
 pub mod works;

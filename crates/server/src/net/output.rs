@@ -200,6 +200,7 @@ mod tests {
     use std::sync::Arc;
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
+    use tokio::runtime::Handle;
     use wire::codec::Records;
 
     /// Bytes that tell where they are from.
@@ -250,7 +251,7 @@ mod tests {
             let mut arrived = Vec::new();
             client.read_to_end(&mut arrived).await.map(|_| arrived)
         });
-        let flushed = flush(&Works::new(None, 1 << 20), &ColdReads::default(), &server, &mut out).await;
+        let flushed = flush(&Works::new(None, 1 << 20), &ColdReads::new(Handle::current()), &server, &mut out).await;
         drop(server);
         let arrived = reading.await.unwrap()?;
         flushed.map(|()| arrived)

@@ -9,8 +9,8 @@ use super::limits::{Limits, Pace};
 use rustix::net::{Shutdown, shutdown};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,8 @@ const SLOWEST_BYTES_PER_MS: u64 = 64;
 
 /// One connection's notes. Times are milliseconds since the registry's start.
 pub struct Vitals {
-    fd: RawFd,
+    /// Negative while there is none: see [`Registered::aside`].
+    fd: AtomicI32,
     started: Instant,
     moved_ms: AtomicU64,
     /// 0 while no frame is incomplete.
@@ -72,8 +73,13 @@ impl Vitals {
 
     /// To be called under the registry's lock.
     fn shut(&self, how: Shutdown) {
-        // SAFETY: the descriptor is open: its owner deregisters, under the lock that is held, before it closes it.
-        let socket = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        let fd = self.fd.load(Ordering::Relaxed);
+        if fd < 0 {
+            return;
+        }
+        // SAFETY: the descriptor is open: its owner deregisters it, or puts it aside, under the lock that is held, before
+        // it can be closed.
+        let socket = unsafe { BorrowedFd::borrow_raw(fd) };
         // A socket that the peer closed already answers ENOTCONN, which is what was wanted.
         let _ = shutdown(socket, how);
     }
@@ -101,6 +107,8 @@ struct Open {
     connections: HashMap<u64, Connection>,
     by_address: HashMap<IpAddr, usize>,
     by_listener: HashMap<Arc<str>, OnListener>,
+    /// How all connections were told to end, once they were.
+    ending: Option<Shutdown>,
     /// Of all listeners together.
     pace: Pace,
 }
@@ -156,7 +164,7 @@ impl Registry {
         open.admit(address, listener, limits, Instant::now())?;
         let now = self.started.elapsed().as_millis() as u64;
         let vitals = Arc::new(Vitals {
-            fd: socket.as_raw_fd(),
+            fd: AtomicI32::new(socket.as_raw_fd()),
             started: self.started,
             moved_ms: AtomicU64::new(now),
             frame_until_ms: AtomicU64::new(0),
@@ -195,12 +203,17 @@ impl Registry {
 
     /// Takes no more requests; answers under way still go out, after which each connection ends.
     pub fn close_reading(&self) -> usize {
-        self.shut(Shutdown::Read, |_| true)
+        self.end(Shutdown::Read)
     }
 
     /// Ends all connections.
     pub fn close_all(&self) -> usize {
-        self.shut(Shutdown::Both, |_| true)
+        self.end(Shutdown::Both)
+    }
+
+    fn end(&self, how: Shutdown) -> usize {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).ending = Some(how);
+        self.shut(how, |_| true)
     }
 
     fn shut(&self, how: Shutdown, which: impl Fn(&Vitals) -> bool) -> usize {
@@ -243,6 +256,21 @@ impl Registered {
     pub fn open_connections(&self) -> usize {
         self.registry.len()
     }
+
+    /// The socket may be closed without further notice, until it is [`back`](Self::back).
+    pub fn aside(&self) {
+        let _open = self.registry.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.vitals.fd.store(-1, Ordering::Relaxed);
+    }
+
+    /// The socket is there again; it ends where all were told to while it was aside.
+    pub fn back(&self, socket: &impl AsRawFd) {
+        let open = self.registry.open.lock().unwrap_or_else(PoisonError::into_inner);
+        self.vitals.fd.store(socket.as_raw_fd(), Ordering::Relaxed);
+        if let Some(how) = open.ending {
+            self.vitals.shut(how);
+        }
+    }
 }
 
 impl Drop for Registered {
@@ -283,6 +311,23 @@ mod tests {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (client, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_socket_that_is_put_aside_is_left_alone_until_it_is_back() {
+        let registry = Registry::new(10);
+        let (mut client, server) = pair();
+        let registered = registry.register(&server, ANY, &clients(), &limits(&[])).unwrap();
+        registered.aside();
+        let (mut other, _other_server) = pair();
+        assert_eq!(registry.close_all(), 1);
+        for stream in [&mut client, &mut other] {
+            stream.set_nonblocking(true).unwrap();
+            assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        }
+        registered.back(&server);
+        client.set_nonblocking(false).unwrap();
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "it ends as all were told to");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{key, leader, truncation};
 use crate::metrics::{Amounts, Flow};
+use crate::net::reactors::Place;
 use crate::node::Node;
 use crate::partitions::Cell;
 use crate::sync;
@@ -12,10 +13,9 @@ use replication::{Answer, Followed, Position};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use storage::Fault;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 use wire::codec::Records;
 use wire::messages::fetch_request::{FetchRequest, ReplicaState};
@@ -69,8 +69,9 @@ impl Fetching {
             connection: None,
             unsynced: Vec::new(),
             is_told: false,
+            place: Place::default(),
         };
-        node.runtime.spawn(task.run());
+        task.run_there();
         fetching
     }
 
@@ -93,6 +94,7 @@ struct Task {
     unsynced: Vec<Arc<Cell>>,
     /// Somebody was told that the leader cannot be reached.
     is_told: bool,
+    place: Place,
 }
 
 /// How a fetch that is under way ends.
@@ -104,7 +106,19 @@ enum Outcome {
 }
 
 impl Task {
-    async fn run(mut self) {
+    /// Runs on the reactor where its place is, and where that changes, on the next one, with another connection.
+    fn run_there(mut self) {
+        let reactor = self.node.reactors.at(&self.place).clone();
+        reactor.spawn(async move {
+            if self.run().await {
+                self.connection = None;
+                self.run_there();
+            }
+        });
+    }
+
+    /// Returns whether it leaves for another reactor, rather than ends.
+    async fn run(&mut self) -> bool {
         let node = self.node.clone();
         let mut stopped = std::pin::pin!(node.stopped());
         loop {
@@ -113,7 +127,10 @@ impl Task {
                 self.place(&cell);
             }
             if node.is_stopping() {
-                return;
+                return false;
+            }
+            if node.reactors.leaves(&mut self.place, Instant::now()) {
+                return true;
             }
             let Some(request) = self.fetcher.request(node.broker_epoch(), node.clock.steady_ms()) else {
                 if self.fetcher.is_empty() {
@@ -123,7 +140,7 @@ impl Task {
                 tokio::select! {
                     () = self.inbox.wake.notified() => {}
                     () = rest_until(&node, due) => {}
-                    _ = &mut stopped => return,
+                    _ = &mut stopped => return false,
                 }
                 continue;
             };
@@ -149,14 +166,14 @@ impl Task {
                     tokio::select! {
                         () = tokio::time::sleep(Duration::from_millis(rest_ms as u64)) => {}
                         () = self.inbox.wake.notified() => {}
-                        _ = &mut stopped => return,
+                        _ = &mut stopped => return false,
                     }
                 }
                 Outcome::Overtaken => {
                     // Answers come in order: only another connection is free.
                     self.fetcher.abandon();
                 }
-                Outcome::Stopped => return,
+                Outcome::Stopped => return false,
             }
         }
     }
@@ -363,7 +380,7 @@ impl Task {
     /// Has the checkpoints of `cell` written, whose log ends at `to` now.
     async fn write_down(&self, cell: &Arc<Cell>, to: i64) -> bool {
         let (node, at) = (self.node.clone(), cell.clone());
-        spawn_blocking(move || truncation::write_down(&node, &at, to)).await.is_ok()
+        self.node.runtime.spawn_blocking(move || truncation::write_down(&node, &at, to)).await.is_ok()
     }
 
     /// What became of an answer.
@@ -379,7 +396,7 @@ impl Task {
             Ok(Followed::Advanced { bytes, wants_sync, write_back }) => {
                 self.count(cell, bytes);
                 if let Some(write_back) = write_back {
-                    spawn_blocking(move || write_back.run());
+                    self.node.runtime.spawn_blocking(move || write_back.run());
                 }
                 match wants_sync {
                     true => to_sync.push(cell.clone()),
@@ -427,7 +444,7 @@ impl Task {
             .iter()
             .map(|cell| {
                 let (node, cell) = (self.node.clone(), cell.clone());
-                spawn_blocking(move || sync::sync_now(&node, &cell))
+                self.node.runtime.spawn_blocking(move || sync::sync_now(&node, &cell))
             })
             .collect();
         for (cell, syncing) in cells.iter().zip(syncing) {

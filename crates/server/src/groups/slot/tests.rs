@@ -7,6 +7,8 @@ use crate::housekeeping::Housekeeping;
 use crate::joining;
 use crate::log_dirs::LogDirs;
 use crate::logging::loggers::Loggers;
+use crate::net::reactors::Reactors;
+use crate::node::Process;
 use crate::quorum::peers::Peers;
 use crate::reconciler::Reconciler;
 use crate::remote_controller::RemoteController;
@@ -42,7 +44,8 @@ fn node() -> Arc<Node> {
     let (reconciler, housekeeping) = (Reconciler::new(dirs.clone()), Housekeeping::new(dirs));
     let stop = Stopping::on_signals().unwrap();
     let loggers = Arc::new(Loggers::new(&[]));
-    Arc::new(Node::new(config, "cluster".to_owned(), controller, reconciler, housekeeping, loggers, stop))
+    let process = Process { loggers, stop, reactors: Reactors::new(&[]).unwrap() };
+    Arc::new(Node::new(config, "cluster".to_owned(), controller, reconciler, housekeeping, process))
 }
 
 fn assignment(leader: i32, leader_epoch: i32, isr: &[i32]) -> Assignment {
