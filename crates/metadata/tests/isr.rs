@@ -149,13 +149,16 @@ impl Step<'_> {
         self.check_eligible(topic, old, new, is_unclean);
     }
 
-    /// Below min ISR, whoever had everything that is committed stays eligible.
+    /// Below min ISR, and only there, whoever had everything that is committed stays eligible.
     fn check_eligible(&self, topic: &Topic, old: &Partition, new: &Partition, is_unclean: bool) {
         let first = topic.partition(0).map_or(new.replicas.len(), |first| first.replicas.len());
         let settings = self.cluster.controller.settings();
         let min_isr = settings.min_insync_replicas(self.before, &topic.name).min(first);
         // As in Kafka, another min ISR makes a fresh start.
         let is_config = matches!(self.command, Command::AlterConfigs { .. } | Command::IncrementalAlterConfigs { .. });
+        let may_commit = !new.isr.is_empty() && new.isr.len() >= min_isr;
+        let is_one = !matches!(self.command, Command::AlterPartitionReassignments { .. });
+        assert!(is_config || !is_one || !may_commit || new.elr.is_empty(), "eligible without what comes: {new:?}");
         if is_config || is_unclean || !self.after.features.is_elr_enabled() || new.isr.len() >= min_isr {
             return;
         }

@@ -261,6 +261,6 @@ fn an_election_takes_no_leader_away() {
     assert_eq!(before.leader, 1);
     let elect = Command::ElectLeaders { election: ElectionType::Preferred, partitions: None };
     let refused = Refusal::with_default_text(ErrorCode::PreferredLeaderNotAvailable);
-    assert_eq!(cluster.ask(elect), Reply::ElectLeaders(vec![("t".to_owned(), 0, Err(refused))]));
+    assert_eq!(cluster.ask(elect), Reply::ElectLeaders(Ok(vec![("t".to_owned(), 0, Err(refused))])));
     assert_eq!(cluster.partition("t", 0), before);
 }

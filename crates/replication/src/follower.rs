@@ -71,11 +71,18 @@ impl Partition {
         })
     }
 
-    /// Takes what the leader answered to a fetch from `asked`.
+    /// Takes what the leader answered to a fetch from `asked`. `now_ms` is the wall clock's, `steady_ms` that of a clock that
+    /// nobody sets.
     ///
     /// # Errors
     /// A [`Fault`] of the log directory.
-    pub fn take_answer(&mut self, asked: &Position, answer: &Answer<'_>, now_ms: i64) -> Result<Followed, Fault> {
+    pub fn take_answer(
+        &mut self,
+        asked: &Position,
+        answer: &Answer<'_>,
+        now_ms: i64,
+        steady_ms: i64,
+    ) -> Result<Followed, Fault> {
         let careless = planted::is(self.settings.bug, Bug::TakeStaleAnswer) && !self.is_leader();
         if self.position() != Some(*asked) && !careless {
             return Ok(Followed::Stale);
@@ -101,7 +108,7 @@ impl Partition {
             Some(code) => Ok(Followed::Refused(code)),
             None => Ok(Followed::Advanced {
                 bytes,
-                wants_sync: self.is_behind() || self.log().sync_due(now_ms),
+                wants_sync: self.log_mut().sync_due(steady_ms) || self.is_behind(),
                 write_back: self.log_mut().write_back(now_ms),
             }),
         }

@@ -277,6 +277,7 @@ impl Partition {
     ) -> bool {
         self.now_ms = self.now_ms.max(steady_ms);
         let now_ms = self.now_ms;
+        let trusts_shrinks = planted::is(self.settings.bug, Bug::TrustAgreedShrink);
         let Some(leader) = &mut self.leader else { return false };
         let is_current = leader.epoch == proposal.leader_epoch
             && leader.isr.partition_epoch == proposal.partition_epoch
@@ -287,6 +288,11 @@ impl Partition {
         match answer {
             // Under another leader epoch the cluster's state brings the news, role included.
             Ok(agreed) if agreed.leader_epoch != leader.epoch => return false,
+            // So it does of members that leave. With this answer alone the leader could commit without them under a
+            // min.insync.replicas that the controller, when it let them go, knew to be higher: they are eligible then.
+            Ok(agreed) if leader.isr.committed.iter().any(|id| !agreed.isr.contains(id)) && !trusts_shrinks => {
+                return false;
+            }
             Ok(agreed) if agreed.partition_epoch > leader.isr.partition_epoch => {
                 leader.isr.take(agreed.partition_epoch, &agreed.isr);
             }

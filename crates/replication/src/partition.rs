@@ -188,6 +188,18 @@ impl Partition {
         }
     }
 
+    /// As [`Partition::assign`], with the settings of the same state. Both count at once: with the new ISR and the old
+    /// min.insync.replicas, or the other way about, more would be committed than whoever is eligible has (KIP-966).
+    pub fn assign_under(&mut self, settings: Settings, assignment: &Assignment, steady_ms: i64) -> Result<(), Fault> {
+        let was = std::mem::replace(&mut self.settings, settings);
+        self.assign(assignment, steady_ms)?;
+        if was != settings {
+            self.advance();
+            self.settle_acks();
+        }
+        Ok(())
+    }
+
     /// Takes the role that the cluster's state has for this replica. A state that is known, or older than what is known,
     /// changes nothing. Whoever waits here for something that the new role cannot give is released.
     pub fn assign(&mut self, assignment: &Assignment, steady_ms: i64) -> Result<(), Fault> {
@@ -266,11 +278,17 @@ impl Partition {
     }
 
     /// Appends validated batches with one write; each batch's outcome is in the batch. `all`: the producer waits for all
-    /// replicas in sync, and there must be enough of them. `now_ms` is the wall clock's, for the log.
+    /// replicas in sync, and there must be enough of them. `now_ms` is the wall clock's, for what is written; `steady_ms` that of a clock that nobody sets.
     ///
     /// # Errors
     /// A [`Fault`] of the log directory: nothing of these batches counts, and the log is offline.
-    pub fn append(&mut self, batches: &mut [Append<'_>], all: bool, now_ms: i64) -> Result<Appended, Fault> {
+    pub fn append(
+        &mut self,
+        batches: &mut [Append<'_>],
+        all: bool,
+        now_ms: i64,
+        steady_ms: i64,
+    ) -> Result<Appended, Fault> {
         let refusal = match &self.leader {
             None => Some(ErrorCode::NotLeaderOrFollower),
             Some(_) if all && self.is_under_min_isr() => Some(ErrorCode::NotEnoughReplicas),
@@ -292,7 +310,7 @@ impl Partition {
         self.replica_fetches.credit(bytes as i64);
         self.advance();
         Ok(Appended {
-            wants_sync: self.is_behind() || self.log.sync_due(now_ms),
+            wants_sync: self.log.sync_due(steady_ms) || self.is_behind(),
             write_back: self.log.write_back(now_ms),
             bytes,
             epoch,

@@ -13,6 +13,9 @@ pub enum Bug {
     ForgetProposedMembers,
     /// The high watermark follows the proposed ISR before the controller agreed to a smaller one (KIP-497).
     TrustProposedShrink,
+    /// The high watermark follows a smaller ISR before the cluster's state tells of it, and of the settings that it was
+    /// agreed to under.
+    TrustAgreedShrink,
     /// A follower joins the ISR without having what is committed.
     ExpandBelowHighWatermark,
     /// A fetch under any broker epoch counts (KIP-903).

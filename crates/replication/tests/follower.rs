@@ -123,8 +123,9 @@ fn an_answer_counts_only_for_the_state_that_asked() {
     r[0].append(2, true, 0).unwrap();
     let asked = r[1].partition.position().unwrap();
     let response = answer(&mut r[0].partition, 2, &asked, 0).unwrap();
-    let take =
-        |r: &mut [Replica; 3], asked: &Position| r[1].partition.take_answer(asked, &response.as_answer(), 0).unwrap();
+    let take = |r: &mut [Replica; 3], asked: &Position| {
+        r[1].partition.take_answer(asked, &response.as_answer(), 0, 0).unwrap()
+    };
     assert!(matches!(take(&mut r, &asked), Followed::Advanced { .. }));
     assert!(matches!(take(&mut r, &asked), Followed::Stale), "the same answer again");
     let other_epoch = Position { leader_epoch: 0, ..r[1].partition.position().unwrap() };
@@ -144,7 +145,7 @@ fn what_is_no_batch_of_this_leader_is_refused_and_what_came_before_it_kept() {
     let mut response = answer(&mut r[0].partition, 2, &asked, 0).unwrap();
     let last = response.records.len() - 1;
     response.records[last] ^= 1;
-    let followed = r[1].partition.take_answer(&asked, &response.as_answer(), 0).unwrap();
+    let followed = r[1].partition.take_answer(&asked, &response.as_answer(), 0, 0).unwrap();
     assert!(matches!(followed, Followed::Refused(ErrorCode::CorruptMessage)), "{followed:?}");
     assert_eq!(r[1].end(), 2);
     // A batch of an epoch that is not this leader's yet.
@@ -155,11 +156,11 @@ fn what_is_no_batch_of_this_leader_is_refused_and_what_came_before_it_kept() {
     r[2].assign(&assignment(1, 5, 5, ALL, ALL), 0);
     let asked = Position { leader_epoch: 5, ..asked };
     let old = Answer { high_watermark: 0, log_start_offset: 0, diverging: None, records: &later };
-    assert!(matches!(r[2].partition.take_answer(&asked, &old, 0).unwrap(), Followed::Advanced { .. }));
+    assert!(matches!(r[2].partition.take_answer(&asked, &old, 0, 0).unwrap(), Followed::Advanced { .. }));
     let mut r = three();
     lead(&mut r, 1, 1);
     let asked = r[2].partition.position().unwrap();
-    let followed = r[2].partition.take_answer(&asked, &old, 0).unwrap();
+    let followed = r[2].partition.take_answer(&asked, &old, 0, 0).unwrap();
     assert!(matches!(followed, Followed::Refused(ErrorCode::CorruptMessage)), "{followed:?}");
     assert_eq!(r[2].end(), 3, "what this leader may have written is kept");
 }
@@ -212,13 +213,13 @@ fn a_follower_begins_inside_of_a_batch_where_the_leaders_log_does() {
     assert_eq!(late.partition.log().recovery_point(), 7);
     let asked = late.partition.position().unwrap();
     let response = answer(&mut r[0].partition, 3, &asked, 0).unwrap();
-    let followed = late.partition.take_answer(&asked, &response.as_answer(), 0).unwrap();
+    let followed = late.partition.take_answer(&asked, &response.as_answer(), 0, 0).unwrap();
     let Followed::BegunInside(begun) = followed else { panic!("{followed:?}") };
     // Nothing is in the log yet that the checkpoints of now would call synced after a power cut.
     let log = late.partition.log();
     assert_eq!((begun.offset, log.log_start_offset(), log.log_end_offset(), log.recovery_point()), (5, 5, 5, 5));
     assert_eq!(late.high_watermark(), 5);
-    let followed = late.partition.take_answer(&begun, &response.as_answer(), 0).unwrap();
+    let followed = late.partition.take_answer(&begun, &response.as_answer(), 0, 0).unwrap();
     assert!(matches!(followed, Followed::Advanced { .. }), "{followed:?}");
     fetch(&mut r[0], &mut late, 0);
     assert_eq!((late.end(), late.high_watermark(), late.partition.log().log_start_offset()), (12, 12, 7));
@@ -253,7 +254,7 @@ fn a_log_that_begins_beyond_the_leaders_end_begins_again_there() {
             );
             let asked = follower.partition.position().unwrap();
             match answer(&mut leader.partition, 2, &asked, 0) {
-                Ok(response) => drop(follower.partition.take_answer(&asked, &response.as_answer(), 0).unwrap()),
+                Ok(response) => drop(follower.partition.take_answer(&asked, &response.as_answer(), 0, 0).unwrap()),
                 Err(ErrorCode::OffsetOutOfRange) => {
                     drop(follower.partition.out_of_range(&asked, 0, leader.end()).unwrap())
                 }

@@ -143,14 +143,45 @@ fn a_follower_that_falls_behind_leaves_the_isr_only_when_the_controller_agrees()
     assert_eq!(a.partition.proposal(), Some(proposal.clone()));
     let agreed = Agreed { leader_epoch: 1, partition_epoch: 2, isr: [1, 2].into() };
     assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 1_004));
+    assert_eq!(
+        a.high_watermark(),
+        0,
+        "it goes by the cluster's state, which has the settings that it was agreed under"
+    );
+    a.assign(&assignment(1, 1, 2, ALL, &[1, 2]), 1_005);
     assert_eq!((a.high_watermark(), a.partition.isr(), a.partition.proposal()), (1, &[1, 2][..], None));
-    // The answer names no replicas, and the leader forgets none.
     let ids: Vec<i32> = a.partition.followers().map(|(id, ..)| id).collect();
     assert_eq!(ids, [2, 3]);
-    // The same state comes with its replicas: a reassignment ended with this ISR.
-    a.assign(&assignment(1, 1, 2, &[1, 2], &[1, 2]), 1_005);
-    let ids: Vec<i32> = a.partition.followers().map(|(id, ..)| id).collect();
-    assert_eq!(ids, [2]);
+}
+
+/// The controller lets 2 go under min.insync.replicas=2, and 2 stays eligible: it must have all that is committed.
+#[test]
+fn what_left_under_a_raised_min_isr_has_all_that_is_committed() {
+    let raised = settings(Durability::PageCache, 2);
+    let (mut a, ..) = three(Durability::PageCache, 1, &[1, 2]);
+    let ack = a.append(1, true, 10).unwrap();
+    assert!(a.partition.tick(1_011));
+    let proposal = a.partition.proposal().unwrap();
+    let agreed = Agreed { leader_epoch: 1, partition_epoch: 2, isr: [1].into() };
+    assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 1_012));
+    assert_eq!(a.partition.acknowledged(&ack), None);
+    a.partition.assign_under(raised, &assignment(1, 1, 2, ALL, &[1]), 1_013).unwrap();
+    assert_eq!((a.high_watermark(), a.partition.acknowledged(&ack)), (0, None));
+}
+
+/// min.insync.replicas is lowered after another leader was elected, out of those who were eligible under the higher one.
+#[test]
+fn a_leader_commits_nothing_under_the_settings_of_a_state_in_which_it_leads_no_more() {
+    let lowered = settings(Durability::PageCache, 1);
+    let (mut a, ..) = three(Durability::PageCache, 2, &[1]);
+    a.append(1, false, 10).unwrap();
+    a.partition.assign_under(lowered, &assignment(2, 3, 4, ALL, &[2]), 20).unwrap();
+    assert_eq!(a.high_watermark(), 0);
+    // And one that goes on leading, at once.
+    let (mut a, ..) = three(Durability::PageCache, 2, &[1]);
+    a.append(1, false, 10).unwrap();
+    a.partition.assign_under(lowered, &assignment(1, 1, 1, ALL, &[1]), 20).unwrap();
+    assert_eq!(a.high_watermark(), 1);
 }
 
 #[test]
@@ -176,6 +207,20 @@ fn a_follower_that_has_what_is_committed_joins() {
     let agreed = Agreed { leader_epoch: 1, partition_epoch: 2, isr: ALL.into() };
     assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 2_001), "an old answer");
     assert_eq!(a.partition.isr(), [1, 2]);
+}
+
+#[test]
+fn an_answer_names_no_replicas_and_the_state_that_follows_does() {
+    let (mut a, _, mut c) = three(Durability::PageCache, 1, &[1]);
+    fetch(&mut a, &mut c, 5);
+    let proposal = a.partition.proposal().unwrap();
+    let agreed = Agreed { leader_epoch: 1, partition_epoch: 2, isr: [1, 3].into() };
+    assert!(!a.partition.proposal_answered(&proposal, Ok(&agreed), 6));
+    let ids = |a: &Replica| a.partition.followers().map(|(id, ..)| id).collect::<Vec<i32>>();
+    assert_eq!((a.partition.isr(), ids(&a)), (&[1, 3][..], vec![2, 3]));
+    // A reassignment ended with this ISR.
+    a.assign(&assignment(1, 1, 2, &[1, 3], &[1, 3]), 7);
+    assert_eq!(ids(&a), [3]);
 }
 
 #[test]

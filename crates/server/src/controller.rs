@@ -188,7 +188,7 @@ impl ControllerHandle {
         &self,
         election: ElectionType,
         partitions: Option<Vec<(String, Vec<i32>)>>,
-    ) -> Result<Vec<ElectedPartition>, ErrorCode> {
+    ) -> Result<Result<Vec<ElectedPartition>, Refusal>, ErrorCode> {
         reply!(self.submit(Command::ElectLeaders { election, partitions }).await?, ElectLeaders)
     }
 

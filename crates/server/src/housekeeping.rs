@@ -214,10 +214,11 @@ impl Housekeeping {
 
     /// What is looked for every second.
     fn tick(&self, node: &Arc<Node>, now_ms: i64) {
+        let steady_ms = node.clock.steady_ms();
         for cell in node.partitions.table().cells() {
             let mut partition = cell.lock();
             let remove = partition.log_mut().remove_deleted(now_ms);
-            let sync = partition.log().sync_due(now_ms);
+            let sync = partition.log_mut().sync_due(steady_ms);
             drop(partition);
             if let Some(Err(fault)) = remove.map(|r| r.run()) {
                 warn!(topic = %cell.topic, partition = cell.index, error = %fault, "old segments could not be removed");

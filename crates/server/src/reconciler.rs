@@ -50,6 +50,9 @@ impl Reconciler {
         if commands.is_empty() {
             return;
         }
+        if commands.contains(&Command::ConfigureAll) {
+            self.configs = TopicConfigs::default();
+        }
         let mut table = Table::clone(&node.partitions.table());
         let mut made = Made::new();
         let mut held = Vec::new();
@@ -58,7 +61,7 @@ impl Reconciler {
             match command {
                 Command::Know { topic } => self.know(node, image, &mut table, &topic),
                 Command::Hold { topic, partition, directory, assignment } => {
-                    match self.hold(node, &mut table, &mut made, &topic, partition, directory, &assignment) {
+                    match self.hold(node, image, &mut table, &mut made, &topic, partition, directory, &assignment) {
                         Ok(cell) => held.extend(cell),
                         Err(fault) => {
                             let dir = self.dirs.iter().find(|dir| fault.path.starts_with(dir.path()));
@@ -75,7 +78,6 @@ impl Reconciler {
                 Command::Forget { topic_id, .. } => drop(table.remove(&topic_id)),
                 Command::Configure { topic } => self.configure(node, image, &mut table, &topic),
                 Command::ConfigureAll => {
-                    self.configs = TopicConfigs::default();
                     let names: Vec<_> = table.topics().map(|t| t.name.clone()).collect();
                     names.iter().for_each(|name| self.configure(node, image, &mut table, name));
                 }
@@ -115,6 +117,7 @@ impl Reconciler {
     fn hold(
         &mut self,
         node: &Arc<Node>,
+        image: &Image,
         table: &mut Table,
         made: &mut Made,
         topic: &image::Topic,
@@ -136,7 +139,6 @@ impl Reconciler {
                 }
                 // It may have been opened under settings that have changed since.
                 opened.partition.log_mut().set_config(self.dirs.log_config(&entry.config));
-                opened.partition.set_settings(self.dirs.replica_settings(&entry.config));
                 let dir = opened.dir.path().to_owned();
                 let cell = Arc::new(Cell::new(topic.name.clone(), topic.id, index, dir, opened.partition));
                 if let Some(copy) = opened.copy {
@@ -148,8 +150,10 @@ impl Reconciler {
                 cell
             }
         };
+        let config = self.config(node, image, &topic.name);
+        let settings = self.dirs.replica_settings(&config);
         let mut partition = cell.lock();
-        let assigned = partition.assign(assignment, node.clock.steady_ms());
+        let assigned = partition.assign_under(settings, assignment, node.clock.steady_ms());
         let is_behind = partition.is_behind();
         drop(partition);
         assigned?;

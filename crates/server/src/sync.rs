@@ -28,7 +28,7 @@ pub fn sync_now(node: &Arc<Node>, cell: &Arc<Cell>) {
 fn until_synced(node: &Arc<Node>, cell: &Arc<Cell>) {
     let mut is_asked = true;
     loop {
-        while let Some(request) = due(cell, is_asked, node.clock.now_ms()) {
+        while let Some(request) = due(cell, is_asked, node.clock.steady_ms()) {
             is_asked = false;
             match request.run() {
                 Ok(()) => cell.lock().synced(request.offset()),
@@ -51,9 +51,9 @@ fn until_synced(node: &Arc<Node>, cell: &Arc<Cell>) {
 
 /// What is to be synced now: what was asked for, and then for as long as something more is due. A log in the page cache that
 /// goes on growing would be synced for ever otherwise.
-fn due(cell: &Cell, is_asked: bool, now_ms: i64) -> Option<SyncRequest> {
+fn due(cell: &Cell, is_asked: bool, steady_ms: i64) -> Option<SyncRequest> {
     let mut partition = cell.lock();
-    let is_due = is_asked || partition.is_behind() || partition.log().sync_due(now_ms);
+    let is_due = is_asked || partition.is_behind() || partition.log_mut().sync_due(steady_ms);
     if is_due { partition.sync_request() } else { None }
 }
 
@@ -82,7 +82,7 @@ mod tests {
         builder.append(NOW, None, Some(b"value"), &[]);
         let mut bytes = builder.build(0, -1);
         let info = BatchInfo::of_header(&BatchHeader::parse(&bytes).unwrap()).unwrap();
-        cell.lock().append(&mut [Append::new(&mut bytes, info)], true, NOW).unwrap().wants_sync
+        cell.lock().append(&mut [Append::new(&mut bytes, info)], true, NOW, NOW).unwrap().wants_sync
     }
 
     fn run(cell: &Cell, request: Option<SyncRequest>) {

@@ -283,7 +283,7 @@ impl World {
                     diverging: Some(diverging).filter(|(_, end_offset)| *end_offset >= 0),
                     records,
                 };
-                process.partition.take_answer(asked, &answer, now_ms).map_err(|fault| fault.to_string())?
+                process.partition.take_answer(asked, &answer, now_ms, now_ms).map_err(|fault| fault.to_string())?
             }
             verdict => {
                 if let Some(following) = process.fetchers.get_mut(&leader) {

@@ -321,7 +321,7 @@ impl World {
         let info = BatchInfo::of_header(&BatchHeader::parse(&bytes).unwrap()).unwrap();
         let Some(process) = self.process(id) else { return };
         let mut appends = [Append::new(&mut bytes, info)];
-        let epoch = process.partition.append(&mut appends, all, now_ms).unwrap().epoch;
+        let epoch = process.partition.append(&mut appends, all, now_ms, now_ms).unwrap().epoch;
         let [append] = appends;
         if let Ok(appended) = append.outcome {
             let ack = Ack { offset: appended.last_offset + 1, epoch, all };

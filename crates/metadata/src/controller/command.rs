@@ -94,7 +94,7 @@ pub enum Reply {
     RegisterController(Result<(), Refusal>),
     AllocateProducerIds(Result<ProducerIdBlock, Refusal>),
     AlterPartitions(Result<Vec<AlteredPartition>, Refusal>),
-    ElectLeaders(Vec<ElectedPartition>),
+    ElectLeaders(Result<Vec<ElectedPartition>, Refusal>),
     AlterPartitionReassignments(Vec<ReassignedPartition>),
     AssignReplicasToDirs(Result<AssignedReplicas, Refusal>),
     UpdateFeatures(Result<(), Refusal>),
@@ -257,7 +257,8 @@ impl Controller {
                     .map(Reply::AlterPartitions)
             }
             Command::ElectLeaders { election, partitions } => {
-                super::elect_leaders(image, &context, election, partitions.as_deref()).map(Reply::ElectLeaders)
+                super::elect_leaders(image, &context, election, partitions.as_deref())
+                    .map(|results| Reply::ElectLeaders(Ok(results)))
             }
             Command::AlterPartitionReassignments { partitions, allow_replication_factor_change } => {
                 super::alter_partition_reassignments(image, &context, &partitions, allow_replication_factor_change)
@@ -294,6 +295,7 @@ fn whole_or_refused(decision: Decision<Reply>, metadata_version: MetadataVersion
         | Reply::CreatePartitions(_)
         | Reply::IncrementalAlterConfigs(_)
         | Reply::AlterConfigs(_)
+        | Reply::ElectLeaders(_)
         | Reply::AlterPartitionReassignments(_)
         | Reply::UpdateFeatures(_) => fit_one_batch(records, metadata_version),
         Reply::RegisterBroker(_) | Reply::RegisterController(_) => {
@@ -319,6 +321,7 @@ impl Reply {
         match self {
             Reply::CreateTopics(_) => Reply::CreateTopics(Err(refusal.clone())),
             Reply::CreatePartitions(_) => Reply::CreatePartitions(Err(refusal.clone())),
+            Reply::ElectLeaders(_) => Reply::ElectLeaders(Err(refusal.clone())),
             Reply::UpdateFeatures(_) => Reply::UpdateFeatures(Err(refusal.clone())),
             Reply::RegisterBroker(_) => Reply::RegisterBroker(Err(refusal.clone())),
             Reply::RegisterController(_) => Reply::RegisterController(Err(refusal.clone())),
@@ -334,5 +337,31 @@ impl Reply {
             }
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::messages::PartitionChangeRecord;
+
+    #[test]
+    fn elections_that_do_not_fit_into_one_batch_are_refused_together() {
+        let elected = |partition_id| {
+            let record = PartitionChangeRecord { partition_id, leader: 2, ..PartitionChangeRecord::default() };
+            MetadataRecord::PartitionChange(record)
+        };
+        let decided = |count: i32| {
+            let results = (0..count).map(|partition| ("t".to_owned(), partition, Ok(()))).collect();
+            let records: Vec<_> = (0..count).map(elected).collect();
+            whole_or_refused(Decision::new(records, Reply::ElectLeaders(Ok(results))), MetadataVersion::LATEST)
+        };
+        let Decision { records, reply } = decided(500_000);
+        let refused = Refusal::new(ErrorCode::PolicyViolation, TOO_LARGE);
+        assert_eq!((records.len(), reply), (0, Reply::ElectLeaders(Err(refused))));
+        let Decision { records, reply } = decided(10_000);
+        assert!(
+            records.len() == 10_000 && matches!(reply, Reply::ElectLeaders(Ok(results)) if results.len() == 10_000)
+        );
     }
 }

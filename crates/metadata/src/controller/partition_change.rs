@@ -212,6 +212,10 @@ impl<'a> PartitionChange<'a> {
         if self.elr.contains(&leader) {
             self.isr = vec![leader];
             self.elr.retain(|id| *id != leader);
+            // Who leads may commit alone now; they were chosen under a higher min.insync.replicas.
+            if self.isr.len() >= self.min_isr {
+                self.elr.clear();
+            }
         }
         if unclean {
             record.isr = Some(vec![leader].into());

@@ -57,7 +57,7 @@ impl Replica {
         let header = BatchHeader::parse(&bytes).unwrap();
         let info = BatchInfo::of_header(&header).unwrap();
         let mut appends = [Append::new(&mut bytes, info)];
-        let epoch = self.partition.append(&mut appends, all, now_ms).unwrap().epoch;
+        let epoch = self.partition.append(&mut appends, all, now_ms, now_ms).unwrap().epoch;
         let appended = appends[0].outcome?;
         Ok(Ack { offset: appended.last_offset + 1, epoch, all })
     }
@@ -142,5 +142,5 @@ impl Response {
 pub fn fetch(leader: &mut Replica, follower: &mut Replica, now_ms: i64) -> Followed {
     let asked = follower.partition.position().unwrap();
     let response = answer(&mut leader.partition, follower.id, &asked, now_ms).unwrap();
-    follower.partition.take_answer(&asked, &response.as_answer(), now_ms).unwrap()
+    follower.partition.take_answer(&asked, &response.as_answer(), now_ms, now_ms).unwrap()
 }

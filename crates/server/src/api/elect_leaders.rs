@@ -24,11 +24,10 @@ pub async fn handle(cx: &Cx<'_>, request: ElectLeadersRequest<'_>, reply: &mut R
             (ErrorCode::InvalidRequest, all_refused(refusal))
         }
         Some(election) => {
-            match in_time(cx.node, request.timeout_ms, cx.node.controller.elect_leaders(election, partitions.clone()))
-                .await
-            {
-                Ok(results) => (ErrorCode::None, results),
-                Err(refusal) => (refusal.code, all_refused(refusal)),
+            let elected = cx.node.controller.elect_leaders(election, partitions.clone());
+            match in_time(cx.node, request.timeout_ms, elected).await {
+                Ok(Ok(results)) => (ErrorCode::None, results),
+                Ok(Err(refusal)) | Err(refusal) => (refusal.code, all_refused(refusal)),
             }
         }
     };

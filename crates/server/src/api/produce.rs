@@ -341,7 +341,7 @@ pub fn append(node: &Arc<Node>, buffer: &mut [u8], staged: &mut Staged) -> Optio
         }
         cell.used.store(true, Relaxed);
         let mut partition = cell.lock();
-        let result = partition.append(&mut appends, all, now_ms);
+        let result = partition.append(&mut appends, all, now_ms, node.clock.steady_ms());
         let log_start_offset = partition.log().log_start_offset();
         let ack_of = |outcome: &Result<Appended, ErrorCode>| {
             let (appended, epoch) = (outcome.as_ref().ok()?, result.as_ref().ok()?.epoch);

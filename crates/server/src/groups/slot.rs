@@ -277,7 +277,7 @@ impl Slot {
         if partition.check_epoch(self.epoch).is_err() {
             return Err(Refused { error: ErrorCode::NotLeaderOrFollower, clean: false });
         }
-        let appended = partition.append(&mut appends, true, now_ms);
+        let appended = partition.append(&mut appends, true, now_ms, node.clock.steady_ms());
         let log_end = partition.log().log_end_offset();
         drop(partition);
         let appended = appended.map_err(|fault| {

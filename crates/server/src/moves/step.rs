@@ -56,7 +56,7 @@ impl Move {
         if let Some(write_back) = copy.write_back(now_ms) {
             write_back.run();
         }
-        if copy.sync_due(now_ms) {
+        if copy.sync_due(node.clock.steady_ms()) {
             sync(copy)?;
         }
         self.look(copy);

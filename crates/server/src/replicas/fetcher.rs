@@ -355,14 +355,14 @@ impl Task {
                     records,
                 };
                 cell.used.store(true, Relaxed);
-                let followed = cell.lock().take_answer(&asked, &answer, clock.now_ms());
+                let followed = cell.lock().take_answer(&asked, &answer, clock.now_ms(), clock.steady_ms());
                 match followed {
                     Ok(Followed::BegunInside(begun)) => {
                         if !self.write_down(cell, begun.offset).await {
                             return self.fetcher.rest(key(cell), clock.steady_ms());
                         }
                         asked = begun;
-                        cell.lock().take_answer(&asked, &answer, clock.now_ms())
+                        cell.lock().take_answer(&asked, &answer, clock.now_ms(), clock.steady_ms())
                     }
                     followed => followed,
                 }

@@ -123,7 +123,7 @@ impl Log {
             };
             let last_offset = noted.last_offset;
             batch.outcome = Ok(Appended { base_offset, last_offset, duplicate: false, log_append_time_ms });
-            self.note_appended(noted, now_ms)?;
+            self.note_appended(noted)?;
         }
         self.write_accepted(&batches[written..], end)?;
         self.snapshot_if_due()
@@ -190,7 +190,7 @@ impl Log {
     }
 
     /// Takes a batch into account that is in the file, or will be before this call of the log ends.
-    fn note_appended(&mut self, batch: Noted, now_ms: i64) -> Result<(), Fault> {
+    fn note_appended(&mut self, batch: Noted) -> Result<(), Fault> {
         if self.epochs.assign(batch.leader_epoch, batch.base_offset) {
             self.store_epochs()?;
         }
@@ -200,7 +200,7 @@ impl Log {
         active.note_batch(batch.last_offset, batch.max_timestamp, batch.size, &self.config)?;
         self.log_end_offset = batch.last_offset + 1;
         self.snapshots.bytes_since += u64::from(batch.size);
-        self.sync.note(batch.records, now_ms);
+        self.sync.note(batch.records);
         Ok(())
     }
 
@@ -252,7 +252,7 @@ impl Log {
                 (written, end) = (taken.bytes, 0);
             }
             self.apply_replicated(&batch, now_ms)?;
-            self.note_appended(noted, now_ms)?;
+            self.note_appended(noted)?;
             taken.bytes += batch.size();
             taken.batches += 1;
         }

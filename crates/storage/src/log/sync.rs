@@ -16,7 +16,8 @@ pub(super) struct SyncState {
     /// What requests have finished; shared with them.
     done: Arc<Mutex<Done>>,
     unsynced_records: i64,
-    first_unsynced_ms: i64,
+    /// When there was first something unsynced, on a clock that nobody sets.
+    unsynced_since_ms: Option<i64>,
     /// A segment was rolled and is not synced.
     rolled: bool,
     /// Names in the directory changed.
@@ -42,7 +43,7 @@ impl SyncState {
             recovery_point,
             done: Arc::new(Mutex::new(Done { truncations: 0, offset: recovery_point })),
             unsynced_records: 0,
-            first_unsynced_ms: 0,
+            unsynced_since_ms: None,
             rolled: false,
             names: false,
             epochs: false,
@@ -52,10 +53,7 @@ impl SyncState {
         }
     }
 
-    pub fn note(&mut self, records: i64, now_ms: i64) {
-        if self.unsynced_records == 0 {
-            self.first_unsynced_ms = now_ms;
-        }
+    pub fn note(&mut self, records: i64) {
         self.unsynced_records = self.unsynced_records.saturating_add(records.max(1));
     }
 
@@ -153,11 +151,16 @@ impl Log {
         self.sync.recovery_point
     }
 
-    /// Whether `flush.messages` or `flush.ms` ask for a sync, or a segment was finished and is not on the disk yet.
-    pub fn sync_due(&self, now_ms: i64) -> bool {
+    /// Whether `flush.messages` or `flush.ms` ask for a sync, or a segment was finished and is not on the disk yet. To be asked
+    /// after each append, for `flush.ms` counts from then on, and now and then.
+    pub fn sync_due(&mut self, steady_ms: i64) -> bool {
         let unsynced = self.sync.unsynced_records;
-        let waited = now_ms.saturating_sub(self.sync.first_unsynced_ms);
-        self.sync.rolled || unsynced >= self.config.flush_messages || unsynced > 0 && waited >= self.config.flush_ms
+        if unsynced == 0 {
+            return self.sync.rolled;
+        }
+        let since_ms = *self.sync.unsynced_since_ms.get_or_insert(steady_ms);
+        let waited = steady_ms.saturating_sub(since_ms);
+        self.sync.rolled || unsynced >= self.config.flush_messages || waited >= self.config.flush_ms
     }
 
     /// What is not on the disk yet; `None` when everything is.
@@ -202,6 +205,7 @@ impl Log {
         }
         let dir = self.sync.names.then(|| self.folder.dir.clone());
         let state = &mut self.sync;
+        state.unsynced_since_ms = None;
         (state.unsynced_records, state.rolled, state.names, state.epochs, state.txn_index, state.identity) =
             (0, false, false, false, false, false);
         Some(SyncRequest {

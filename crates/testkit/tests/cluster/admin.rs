@@ -54,12 +54,12 @@ impl World {
                     self.wish(Wish::Other, command);
                 }
             }
-            50..56 if self.plan.lowers_min_isr => self.lower_min_isr(),
-            50..60 => {
+            50..58 if self.plan.changes_min_isr => self.change_min_isr(),
+            50..62 => {
                 let command = Command::ElectLeaders { election: ElectionType::Preferred, partitions: None };
                 self.wish(Wish::Other, command);
             }
-            60..75 if self.plan.volumes.iter().any(|count| *count > 1) => self.move_replica(),
+            62..75 if self.plan.volumes.iter().any(|count| *count > 1) => self.move_replica(),
             75..82 if self.plan.deletes_records => self.want_records_deleted(),
             _ => self.reassign(),
         }
@@ -96,12 +96,23 @@ impl World {
         self.say(|| format!("{} deletes {name} up to {before}", to.id));
     }
 
-    /// A lower one. A higher one reaches a leader after the ISR that the controller decided under it.
-    fn lower_min_isr(&mut self) {
+    fn change_min_isr(&mut self) {
         let topic = self.chance.one_of(&[OFFSETS_TOPIC, "a", "b"]);
-        let changes = vec![(MIN_ISR.to_owned(), AlterOp::Set, Some("1".to_owned()))];
+        let count = self.chance.one_of(&["1", "1", "1", "2", "3"]);
+        self.want_min_isr(topic, count);
+    }
+
+    /// A leader proposes a smaller ISR for this topic: the moment at which another min.insync.replicas matters most.
+    pub fn isr_shrinks(&mut self, topic: &str) {
+        if self.plan.changes_min_isr && !self.is_healed() && self.chance.is(70) {
+            self.want_min_isr(topic, "2");
+        }
+    }
+
+    fn want_min_isr(&mut self, topic: &str, count: &str) {
+        let changes = vec![(MIN_ISR.to_owned(), AlterOp::Set, Some(count.to_owned()))];
         let resources = vec![ConfigChanges { resource: ConfigResource::topic(topic), changes }];
-        self.say(|| format!("{topic} shall have 1 as {MIN_ISR}"));
+        self.say(|| format!("{topic} shall have {count} as {MIN_ISR}"));
         self.wish(Wish::Other, Command::IncrementalAlterConfigs { resources, validate_only: false });
     }
 

@@ -229,7 +229,7 @@ impl World {
         let steady_ms = self.steady_ms(to.id);
         let Some(process) = self.process(to) else { return Ok(()) };
         let Some(cell) = process.cells.get_mut(&key) else { return Ok(()) };
-        cell.partition.assign(assignment, steady_ms)?;
+        cell.partition.assign_under(settings, assignment, steady_ms)?;
         let role = cell.partition.role();
         self.checks.touch(to.id, key);
         if let Role::Leader { epoch } = role
@@ -365,6 +365,11 @@ impl World {
             return;
         }
         process.is_altering = true;
+        let shrinks = |(key, proposal): &(TopicIdPartition, replication::Proposal)| {
+            let cell = process.cells.get(key).filter(|cell| proposal.isr.len() < cell.partition.isr().len());
+            cell.map(|cell| cell.topic.clone())
+        };
+        let shrinking: Option<Arc<str>> = proposals.iter().find_map(shrinks);
         let partitions = proposals.iter().map(|(key, proposal)| AlterPartition {
             key: *key,
             leader_epoch: proposal.leader_epoch,
@@ -377,6 +382,9 @@ impl World {
             broker_epoch: process.broker_epoch,
             partitions: partitions.collect(),
         };
+        if let Some(topic) = shrinking {
+            self.isr_shrinks(&topic);
+        }
         self.ask_controller(to, Asked::AlterPartitions(proposals), command);
     }
 

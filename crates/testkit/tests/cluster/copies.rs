@@ -169,7 +169,8 @@ impl World {
     }
 
     fn copy_step(&mut self, to: To, key: TopicIdPartition) -> Result<Step, Failed> {
-        let (wall_ms, piece) = (self.wall_ms(to.id), 1 + self.chance.below(1_500) as u32);
+        let (wall_ms, steady_ms) = (self.wall_ms(to.id), self.steady_ms(to.id));
+        let piece = 1 + self.chance.below(1_500) as u32;
         let process = self.process(to).unwrap();
         let (Some(copy), Some(cell)) = (process.copies.get_mut(&key), process.cells.get(&key)) else {
             return Ok(Step::Done);
@@ -179,7 +180,7 @@ impl World {
             if log.truncations() == truncations {
                 append(&mut copy.log, &bytes, wall_ms)?;
             }
-            if copy.log.sync_due(wall_ms) {
+            if copy.log.sync_due(steady_ms) {
                 sync(&mut copy.log)?;
             }
             return Ok(Step::Copied);

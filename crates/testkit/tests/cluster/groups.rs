@@ -64,6 +64,7 @@ impl World {
         let end = log.log_end_offset();
         let loader = match read(log, end) {
             Ok(loader) => loader,
+            Err(_) if self.machines[&to.id].is_broken() => return, // the node has yet to notice
             Err(why) => return self.checks.lost(format!("{} cannot read {OFFSETS_TOPIC}-{index}: {why}", to.id)),
         };
         let slot = Slot {
@@ -181,7 +182,7 @@ impl World {
 
     /// Appends what is in the outbox.
     fn append_records(&mut self, to: To, index: i32) {
-        let wall_ms = self.wall_ms(to.id);
+        let (wall_ms, steady_ms) = (self.wall_ms(to.id), self.steady_ms(to.id));
         let Some(key) = self.group_key(to, index) else { return };
         let Some(process) = self.process(to) else { return };
         let (Some(slot), Some(cell)) = (process.slots.get_mut(&index), process.cells.get_mut(&key)) else { return };
@@ -198,7 +199,7 @@ impl World {
         let mut bytes = builder.build(0, -1);
         let info = BatchInfo::of_header(&BatchHeader::parse(&bytes).unwrap()).unwrap();
         let mut appends = [Append::new(&mut bytes, info)];
-        if let Err(fault) = cell.partition.append(&mut appends, true, wall_ms) {
+        if let Err(fault) = cell.partition.append(&mut appends, true, wall_ms, steady_ms) {
             return self.fails(to, &fault);
         }
         let log_end = cell.partition.log().log_end_offset();

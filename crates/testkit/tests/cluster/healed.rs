@@ -4,7 +4,7 @@ use crate::clients::Role;
 use crate::consumer::keys;
 use crate::groups::{self, is_offsets};
 use crate::machine::{Phase, Process};
-use crate::plan::HEAL_MS;
+use crate::plan::{HEAL_MS, OFFSETS_TOPIC};
 use crate::world::World;
 use metadata::image::TopicIdPartition;
 
@@ -62,9 +62,23 @@ impl World {
                 }
             }
         }
+        self.are_coordinated()?;
         self.are_placed()?;
         self.are_directories_known()?;
         self.are_groups_done()
+    }
+
+    /// Whoever leads a partition of groups has read it.
+    fn are_coordinated(&self) -> Result<(), String> {
+        let Some(topic) = self.latest.topics.by_name(OFFSETS_TOPIC) else { return Ok(()) };
+        for (index, partition) in &topic.partitions {
+            let process = self.machines.get(&partition.leader).and_then(|machine| machine.process.as_ref());
+            let slot = process.and_then(|process| process.slots.get(index));
+            if slot.is_none_or(|slot| slot.shard.is_none()) {
+                return Err(format!("{} does not coordinate {index} yet", partition.leader));
+            }
+        }
+        Ok(())
     }
 
     /// Everybody is a member, and everything is read and committed.

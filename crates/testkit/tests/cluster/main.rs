@@ -45,7 +45,7 @@ use world::World;
 /// Seeds of a run in CI.
 const SEEDS: Range<u64> = 0..300;
 /// A planted bug must be found within so many.
-const SEEDS_FOR_BUGS: u64 = 3000;
+const SEEDS_FOR_BUGS: u64 = 10_000;
 
 #[test]
 fn nothing_promised_is_broken_and_the_cluster_heals() {
@@ -93,6 +93,7 @@ fn planted_bugs_of_replication_are_found() {
         Bug::IgnoreDivergence,
         Bug::ForgetProposedMembers,
         Bug::TrustProposedShrink,
+        Bug::TrustAgreedShrink,
         Bug::ExpandBelowHighWatermark,
         Bug::IgnoreBrokerEpoch,
         Bug::NewLeaderCommitsAll,

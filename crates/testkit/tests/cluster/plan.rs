@@ -40,8 +40,8 @@ pub struct Plan {
     pub loses_disks: bool,
     /// Consumers read from followers as well.
     pub reads_followers: bool,
-    /// Topics get a lower min.insync.replicas: a single replica may have what is committed.
-    pub lowers_min_isr: bool,
+    /// Topics get other min.insync.replicas. With 1 a single replica may have what is committed.
+    pub changes_min_isr: bool,
     /// Records at the beginning of partitions are deleted.
     pub deletes_records: bool,
     pub bug: Bug,
@@ -69,7 +69,7 @@ impl Plan {
         let loses_disks = min_isr == 2 && chance.is(60) && (durability == Durability::Synced || !takes_back);
         let volumes = if chance.is(70) { [0; 5].map(|_| 1 + chance.below(3) as usize) } else { [1; 5] };
         let (reads_followers, deletes_records) = (chance.is(40), chance.is(40));
-        let lowers_min_isr = durability == Durability::Synced && min_isr == 2 && !loses_disks && chance.is(50);
+        let changes_min_isr = durability == Durability::Synced && min_isr == 2 && !loses_disks && chance.is(50);
         Plan {
             seed,
             nodes,
@@ -82,7 +82,7 @@ impl Plan {
             volumes,
             loses_disks,
             reads_followers,
-            lowers_min_isr,
+            changes_min_isr,
             deletes_records,
             bug: Bug::None,
             storage_bug: storage::planted::Bug::None,

@@ -33,7 +33,7 @@ impl World {
         (key, acks): (TopicIdPartition, Acks),
         mut bytes: Vec<u8>,
     ) {
-        let wall_ms = self.wall_ms(to.id);
+        let (wall_ms, steady_ms) = (self.wall_ms(to.id), self.steady_ms(to.id));
         let all = acks == Acks::All;
         let Some(cell) = self.process(to).and_then(|process| process.cells.get_mut(&key)) else {
             return self.append_refused(to, (caller, token), acks, ErrorCode::UnknownTopicId);
@@ -41,7 +41,7 @@ impl World {
         let header = BatchHeader::parse(&bytes).unwrap();
         let (crc, info) = (header.crc(), BatchInfo::of_header(&header).unwrap());
         let mut appends = [Append::new(&mut bytes, info)];
-        let epoch = match cell.partition.append(&mut appends, all, wall_ms) {
+        let epoch = match cell.partition.append(&mut appends, all, wall_ms, steady_ms) {
             Ok(appended) => appended.epoch,
             Err(fault) => {
                 self.fails(to, &fault);

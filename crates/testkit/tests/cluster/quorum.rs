@@ -174,12 +174,22 @@ impl World {
 
     /// Sends, publishes and replies.
     fn put_out(&mut self, to: To) {
+        let merges = self.chance.is(20);
         let Some(process) = self.process(to) else { return };
         let output = process.metadata.take_output();
         for committed in output.committed {
             let replies = committed.replies.into_iter();
-            let replies = replies.filter_map(|reply| Some((process.replies.pop_front()??, reply))).collect();
-            process.publications.push_back(Publication { image: committed.state, change: committed.change, replies });
+            let replies: Vec<_> = replies.filter_map(|reply| Some((process.replies.pop_front()??, reply))).collect();
+            let (image, change) = (committed.state, committed.change);
+            match process.publications.back_mut() {
+                // A server brings itself in line with all that waits in one go.
+                Some(waiting) if merges => {
+                    waiting.image = image;
+                    waiting.change.merge(change);
+                    waiting.replies.extend(replies);
+                }
+                _ => process.publications.push_back(Publication { image, change, replies }),
+            }
         }
         if output.deposed {
             process.replies.clear();

@@ -302,7 +302,7 @@ impl World {
                     diverging: Some(diverging).filter(|(_, end_offset)| *end_offset >= 0),
                     records,
                 };
-                cell.partition.take_answer(asked, &answer, wall_ms)
+                cell.partition.take_answer(asked, &answer, wall_ms, steady_ms)
             }
             Verdict::AskForRange => {
                 let following = process.fetchers.get_mut(&leader).unwrap();

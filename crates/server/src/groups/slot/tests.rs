@@ -132,7 +132,7 @@ fn another_leaders_high_watermark_commits_nothing_here() {
             let records = builder.build(position.offset, 2);
             let high_watermark = position.offset + 1;
             let answer = Answer { high_watermark, log_start_offset: 0, diverging: None, records: &records };
-            partition.take_answer(&position, &answer, 0).unwrap();
+            partition.take_answer(&position, &answer, 0, 0).unwrap();
             assert_eq!(partition.high_watermark(), high_watermark);
         }
         slot.commit(&node);
