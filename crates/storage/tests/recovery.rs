@@ -6,6 +6,7 @@ mod common;
 use common::*;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use storage::testing::{Failure, MemDisk, Operation};
 use storage::{Log, LogConfig, OpenMode, ReadError, Shutdown};
 
@@ -65,6 +66,41 @@ fn a_torn_last_write_is_cut_off_after_a_kill() {
         append_one(&mut log, batch(&[NOW + 999], 40), 1).unwrap();
         assert_eq!(read_all(&log), before);
     }
+}
+
+#[test]
+fn files_named_for_offsets_that_cannot_be_are_refused() {
+    let last = i64::MAX - i64::from(i32::MAX) - 1;
+    for (base_offset, suffix) in
+        [(i64::MAX, ".log"), (last + 1, ".log"), (i64::MAX, ".log.swap"), (i64::MAX, ".snapshot")]
+    {
+        let disk = MemDisk::new();
+        drop(synced(&disk, one_segment(), 5));
+        let named = file(base_offset, suffix);
+        storage::Disk::open(&disk, &named, storage::Access::Create).unwrap();
+        let mode = mode(Shutdown::Killed, 0);
+        let opened = Log::open(disk.arc(), Path::new(DIR), Arc::new(one_segment()), None, mode, NOW);
+        let said = opened.map(drop).unwrap_err().to_string();
+        let why = format!(
+            "could not take for a segment's {}: no log has offsets so large: move the file elsewhere",
+            named.display()
+        );
+        assert_eq!(said, why);
+        assert!(disk.bytes(&named).is_some(), "it stays where it is");
+    }
+    // The last that can be is opened and written to, as far as its offsets go.
+    let disk = MemDisk::new();
+    drop(on(&disk, one_segment(), Shutdown::Clean, 0));
+    let from = |log_start_offset| OpenMode { log_start_offset, ..mode(Shutdown::Killed, 0) };
+    storage::Disk::remove_file(&disk, &file(0, ".log")).unwrap();
+    let (mut log, _) = Log::open(disk.arc(), Path::new(DIR), Arc::new(one_segment()), None, from(last), NOW).unwrap();
+    append_one(&mut log, batch(&[NOW], 40), 1).unwrap();
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (last, last + 1));
+    let disk = MemDisk::new();
+    drop(on(&disk, one_segment(), Shutdown::Clean, 0));
+    storage::Disk::remove_file(&disk, &file(0, ".log")).unwrap();
+    let opened = Log::open(disk.arc(), Path::new(DIR), Arc::new(one_segment()), None, from(last + 1), NOW);
+    assert!(opened.map(drop).unwrap_err().to_string().contains("no log has offsets so large"));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::path::Path;
 
 /// Of the files of a segment that is about to take the place of others.
 pub(super) const SWAP_SUFFIX: &str = ".swap";
+/// Behind it a segment's offsets, which are up to `i32::MAX` further, would not all be numbers any more.
+pub(super) const BASE_OFFSET_MAX: i64 = i64::MAX - i32::MAX as i64 - 1;
 /// Bytes of headers read at once.
 const CHUNK: usize = 64 << 10;
 
@@ -36,6 +38,13 @@ pub(super) fn find(folder: &Folder) -> Result<Found, Fault> {
     let (disk, dir) = (&*folder.disk, &*folder.dir);
     let list = || disk.list(dir).context("list", dir);
     let mut entries = list()?;
+    if let Some(entry) =
+        entries.iter().find(|entry| parse_name(&entry.name).is_some_and(|(base, _)| base > BASE_OFFSET_MAX))
+    {
+        let why = "no log has offsets so large: move the file elsewhere";
+        let error = io::Error::new(io::ErrorKind::InvalidData, why);
+        return Err(Fault::new("take for a segment's", dir.join(&entry.name), &error));
+    }
     // As Kafka has it: files become `.swap` only when all of their segment are whole, so where one is still `.cleaned`
     // the old segments are all there. What was renamed goes first, or it would look complete after another crash.
     let unfinished = entries.iter().filter(|entry| entry.name.ends_with(CLEANED_SUFFIX));

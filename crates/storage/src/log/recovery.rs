@@ -104,6 +104,10 @@ impl Log {
         let is_new = segments.is_empty();
         let start = open.log_start_offset.max(0);
         if is_new {
+            if start > files::BASE_OFFSET_MAX {
+                let why = format!("its checkpointed start offset is {start}, and no log has offsets so large");
+                return Err(Fault::new("open", dir, &io::Error::new(io::ErrorKind::InvalidData, why)));
+            }
             segments.push(Segment::create(&folder, start, &config, now_ms)?);
         }
         let epochs = LeaderEpochs::load(&*folder.disk, dir);
