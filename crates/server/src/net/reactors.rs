@@ -219,19 +219,23 @@ fn plan(loads: &mut [Load]) {
     gather(loads);
 }
 
-/// Connections of the fullest reactor go to the emptiest, as many as make them equal if each costs the same.
+/// Connections of the fullest reactor go to the emptiest, as many as make the two equal if each costs the same; so do those of
+/// the next two.
 fn spread(loads: &mut [Load]) {
-    let by_load = |a: &usize, b: &usize| loads[*a].quick.total_cmp(&loads[*b].quick);
-    let Some((full, empty)) = (0..loads.len()).max_by(by_load).zip((0..loads.len()).min_by(by_load)) else { return };
-    let (most, least, active) = (loads[full].quick, loads[empty].quick, loads[full].active);
-    if most < FULL || most - least < GAP {
-        return;
+    let mut by_load: Vec<usize> = (0..loads.len()).collect();
+    by_load.sort_by(|a, b| loads[*a].quick.total_cmp(&loads[*b].quick));
+    let pairs = loads.len() / 2;
+    for (&empty, &full) in by_load.iter().zip(by_load.iter().rev()).take(pairs) {
+        let (most, least, active) = (loads[full].quick, loads[empty].quick, loads[full].active);
+        if most < FULL || most - least < GAP {
+            return;
+        }
+        let leave = f64::from(active) * (most - least) / (2.0 * most);
+        // One alone would be no better off elsewhere.
+        let connections = (leave.round() as u32).min(active.saturating_sub(1));
+        loads[full].departure = Departure { connections, to: empty as u32 };
+        loads[empty].departure = Departure::default();
     }
-    let leave = f64::from(active) * (most - least) / (2.0 * most);
-    // One alone would be no better off elsewhere.
-    let connections = (leave.round() as u32).min(active.saturating_sub(1));
-    loads[full].departure = Departure { connections, to: empty as u32 };
-    loads[empty].departure = Departure::default();
 }
 
 /// The last reactor that has anything to do leaves it to another, if both have little to do.
@@ -273,6 +277,8 @@ mod tests {
     fn the_emptiest_takes_what_the_fullest_has_too_much_of() {
         assert_eq!(planned(&[load(0.9, 10), load(1.0, 10), load(0.5, 3)]), [(0, 0), (3, 2), (0, 0)]);
         assert_eq!(planned(&[load(0.9, 10), load(0.8, 10)]), [(0, 0), (0, 0)]);
+        let four = [load(0.9, 8), load(0.0, 0), load(1.0, 8), load(0.1, 0)];
+        assert_eq!(planned(&four), [(4, 3), (0, 0), (4, 1), (0, 0)], "many cores are filled in a few windows");
     }
 
     #[test]
