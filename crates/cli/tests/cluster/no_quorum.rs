@@ -3,7 +3,7 @@
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use super::nodes::{Cluster, klamm, said};
+use super::nodes::{Cluster, klamm, said, wait};
 
 #[test]
 fn tools_say_within_seconds_that_the_quorum_has_no_leader() {
@@ -12,6 +12,11 @@ fn tools_say_within_seconds_that_the_quorum_has_no_leader() {
     // Who leads the quorum would take a moment to see that nobody follows.
     let leader = cluster.controller();
     let left = leader % 3;
+    // It serves, and has heard of the topic.
+    let describe = ["--bootstrap-server", &cluster.nodes[left].address.clone(), "--describe", "--topic", "there"];
+    wait("the node that will be left knows the topic", || {
+        klamm("kafka-topics", &describe).output().unwrap().status.success().then_some(())
+    });
     let plan = cluster.nodes[left].folder().join("plan.json").display().to_string();
     let moves = r#"{"version":1,"partitions":[{"topic":"there","partition":0,"replicas":[1,2]}]}"#;
     std::fs::write(&plan, moves).unwrap();
@@ -21,8 +26,7 @@ fn tools_say_within_seconds_that_the_quorum_has_no_leader() {
     let node = &cluster.nodes[left];
     // What brokers know they tell.
     let begun = Instant::now();
-    let words = ["--bootstrap-server", &node.address, "--describe", "--topic", "there"];
-    assert!(said(klamm("kafka-topics", &words).output().unwrap()).contains("Partition: 0"));
+    assert!(said(klamm("kafka-topics", &describe).output().unwrap()).contains("Partition: 0"));
     assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
     let tools: &[(&str, &[&str])] = &[
         ("kafka-topics", &["--create", "--topic", "new", "--partitions", "1", "--replication-factor", "1"]),
