@@ -158,14 +158,16 @@ class Broker:
             return text.read()[-length:]
 
     def remove(self):
-        """Ends what this object started, checks that it did not panic, and removes its folder."""
+        """Ends what this object started, checks that it did not panic and could say all it had to, and removes its folder."""
         running = self.process is not None and self.process.poll() is None
         if running:
             self.kill()
-        panicked = "panicked at" in self.tail(10_000_000) if self.process else False
+        log = self.tail(10_000_000) if self.process else ""
+        panicked, unsayable = ("panicked at" in log, "cannot be encoded" in log)
         said = self.tail()
         shutil.rmtree(self.folder, ignore_errors=True)
         assert not panicked, f"the broker panicked: {said}"
+        assert not unsayable, f"an answer says what its version has no place for: {said}"
         assert running or self.process is None, f"the broker ended by itself with {self.process.returncode}: {said}"
 
 

@@ -115,6 +115,7 @@ impl Broker {
         assert!(child.try_wait().unwrap().is_none(), "the broker ended: {}", said(folder.path()));
         let output = fs::read_to_string(folder.path().join("output")).unwrap();
         assert!(!output.contains("panicked"), "{output}");
+        assert!(!output.contains("cannot be encoded"), "an answer says what its version has no place for: {output}");
         let growth = resident_mib(child.id()) - self.memory_before;
         assert!(growth < self.growth_mib, "resident memory grew by {growth:.0} MiB, allowed: {} MiB", self.growth_mib);
     }

@@ -12,6 +12,7 @@ mod moves;
 mod no_quorum;
 mod nodes;
 mod offsets;
+mod old_versions;
 mod racks;
 mod settings;
 mod strangers;

@@ -8,6 +8,8 @@ use wire::ErrorCode;
 use wire::messages::{BeginQuorumEpochRequest, BeginQuorumEpochResponse};
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=1;
+/// Answers say from this version on where the leader can be reached (KIP-853).
+const ENDPOINTS_FROM: i16 = 1;
 
 pub async fn handle(cx: &Cx<'_>, request: BeginQuorumEpochRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let refused = |code: ErrorCode| BeginQuorumEpochResponse { error_code: code.code(), ..Default::default() };
@@ -21,7 +23,7 @@ pub async fn handle(cx: &Cx<'_>, request: BeginQuorumEpochRequest<'_>, reply: &m
         cx.node.controller.remote().learn(request.leader, address);
     }
     match cx.node.controller.ask(|reply| Request::BeginEpoch { request, reply }).await {
-        Ok(known) => reply.send(&convert::begin_reply(&known, cx.leader_address())),
+        Ok(known) => reply.send(&convert::begin_reply(&known, cx.leader_address(ENDPOINTS_FROM))),
         Err(_) => reply.send(&refused(ErrorCode::BrokerNotAvailable)),
     }
 }

@@ -5,13 +5,14 @@ use super::{Close, Cx, Reply, undecided};
 use crate::quorum::{Description, ReplicaState as Progress};
 use metadata::controller::{METADATA_TOPIC, Refusal};
 use std::ops::RangeInclusive;
-use wire::ErrorCode;
 use wire::messages::describe_quorum_request::DescribeQuorumRequest;
 use wire::messages::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
 };
+use wire::{ErrorCode, Uuid};
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
+const DIRECTORIES_FROM: i16 = 2;
 
 pub async fn handle(cx: &Cx<'_>, request: DescribeQuorumRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let view = match cx.node.controller.describe().await {
@@ -41,7 +42,7 @@ pub async fn handle(cx: &Cx<'_>, request: DescribeQuorumRequest<'_>, reply: &mut
             .partitions
             .iter()
             .map(|partition| match asked_well {
-                true => described(&view, now_ms),
+                true => described(&view, now_ms, cx.version()),
                 false => PartitionData {
                     partition_index: partition.partition_index,
                     error_code: ErrorCode::UnknownTopicOrPartition.code(),
@@ -62,14 +63,14 @@ pub async fn handle(cx: &Cx<'_>, request: DescribeQuorumRequest<'_>, reply: &mut
             })
             .collect(),
     });
-    let nodes = if asked_well { nodes.collect() } else { Default::default() };
+    let nodes = if asked_well && cx.version() >= DIRECTORIES_FROM { nodes.collect() } else { Default::default() };
     reply.send(&DescribeQuorumResponse { topics: topics.collect(), nodes, ..Default::default() })
 }
 
-fn described(view: &Description, now_ms: i64) -> PartitionData<'static> {
+fn described(view: &Description, now_ms: i64, version: i16) -> PartitionData<'static> {
     let state = |progress: &Progress| ReplicaState {
         replica_id: progress.replica.id,
-        replica_directory_id: progress.replica.directory_id,
+        replica_directory_id: if version >= DIRECTORIES_FROM { progress.replica.directory_id } else { Uuid::ZERO },
         log_end_offset: progress.log_end_offset,
         last_fetch_timestamp: progress.last_fetch_ms.map_or(-1, |ago| now_ms - ago),
         last_caught_up_timestamp: progress.last_caught_up_ms.map_or(-1, |ago| now_ms - ago),

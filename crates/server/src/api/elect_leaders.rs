@@ -8,6 +8,8 @@ use wire::messages::elect_leaders_request::ElectLeadersRequest;
 use wire::messages::elect_leaders_response::{ElectLeadersResponse, PartitionResult, ReplicaElectionResult};
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
+/// An answer can carry an error of its own from this version on; before, its partitions do.
+const WHOLE_ERROR_FROM: i16 = 1;
 
 pub async fn handle(cx: &Cx<'_>, request: ElectLeadersRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let partitions: Option<Vec<(String, Vec<i32>)>> = request
@@ -32,7 +34,7 @@ pub async fn handle(cx: &Cx<'_>, request: ElectLeadersRequest<'_>, reply: &mut R
         }
     };
     reply.send(&ElectLeadersResponse {
-        error_code: error.code(),
+        error_code: if cx.version() >= WHOLE_ERROR_FROM { error.code() } else { 0 },
         replica_election_results: by_topic(results).into(),
         ..Default::default()
     })

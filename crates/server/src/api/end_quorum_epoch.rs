@@ -8,6 +8,8 @@ use wire::ErrorCode;
 use wire::messages::{EndQuorumEpochRequest, EndQuorumEpochResponse};
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=1;
+/// Answers say from this version on where the leader can be reached (KIP-853).
+const ENDPOINTS_FROM: i16 = 1;
 
 pub async fn handle(cx: &Cx<'_>, request: EndQuorumEpochRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let refused = |code: ErrorCode| EndQuorumEpochResponse { error_code: code.code(), ..Default::default() };
@@ -18,7 +20,7 @@ pub async fn handle(cx: &Cx<'_>, request: EndQuorumEpochRequest<'_>, reply: &mut
         return reply.send(&refused(ErrorCode::InvalidRequest));
     };
     match cx.node.controller.ask(|reply| Request::EndEpoch { request, reply }).await {
-        Ok(known) => reply.send(&convert::end_reply(&known, cx.leader_address())),
+        Ok(known) => reply.send(&convert::end_reply(&known, cx.leader_address(ENDPOINTS_FROM))),
         Err(_) => reply.send(&refused(ErrorCode::BrokerNotAvailable)),
     }
 }

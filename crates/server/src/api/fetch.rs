@@ -32,6 +32,8 @@ pub const VERSIONS: RangeInclusive<i16> = 4..=18;
 /// Who asks in this version can be sent elsewhere, and may read from a follower.
 const RACKS_FROM: i16 = 11;
 const REPLICA_STATE_FROM: i16 = 15;
+/// Answers say from this version on who leads instead.
+const HINTS_FROM: i16 = 16;
 /// How long a follower rests to which there is nothing to say but that it has not heard of an epoch.
 const LEFT_OUT_PAUSE: Duration = Duration::from_millis(5);
 /// The replica id of who compares replicas (kafka-replica-verification): reads from any, as a consumer.
@@ -338,7 +340,10 @@ fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Re
     let mut hinted = false;
     let mut entries = context.wanted.iter().zip(fetched).zip(included).filter(|(_, i)| *i).map(|(e, _)| e).peekable();
     while let Some((wanted, fetched)) = entries.next() {
-        let leader = leader_hint(cx.node, wanted.id, wanted.partition, fetched.error);
+        let leader = match cx.version() >= HINTS_FROM {
+            true => leader_hint(cx.node, wanted.id, wanted.partition, fetched.error),
+            false => None,
+        };
         hinted |= leader.is_some();
         partitions.push(partition_answer(wanted, fetched, leader));
         let ends = entries.peek().is_none_or(|(next, _)| next.name != wanted.name || next.id != wanted.id);
@@ -355,7 +360,7 @@ fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Re
         error_code: 0,
         session_id: context.session_id(),
         responses: responses.into(),
-        node_endpoints: if hinted && cx.version() >= 16 { node_endpoints(cx) } else { Array::default() },
+        node_endpoints: if hinted { node_endpoints(cx) } else { Array::default() },
     })
 }
 

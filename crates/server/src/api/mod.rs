@@ -123,8 +123,11 @@ impl Cx<'_> {
         cluster_id.is_none_or(|id| id == self.node.cluster_id)
     }
 
-    /// Where the leader of the quorum can be reached.
-    fn leader_address(&self) -> Option<(String, u16)> {
+    /// Where the leader of the quorum can be reached, if the answer's version has a place for it (from `since` on).
+    fn leader_address(&self, since: i16) -> Option<(String, u16)> {
+        if self.version() < since {
+            return None;
+        }
         let controller = &self.node.controller;
         controller.leader().id.and_then(|id| controller.remote().address(id))
     }

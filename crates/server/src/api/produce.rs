@@ -31,6 +31,8 @@ use wire::{ApiKey, ErrorCode, Uuid};
 
 /// What is advertised; below [`OLDEST`] every request is refused.
 pub const VERSIONS: RangeInclusive<i16> = 0..=13;
+/// Answers say from this version on who leads instead (KIP-951).
+const HINTS_FROM: i16 = 10;
 const OLDEST: i16 = 3;
 /// zstd came with this version (KIP-110).
 const ZSTD_FROM: i16 = 7;
@@ -426,9 +428,9 @@ pub fn answer(node: &Node, listener: &str, buffer: &[u8], staged: &Staged, out: 
             }
             continue;
         }
-        let responses: Vec<_> = topics.iter().map(|t| topic_answer(node, buffer, t, staged)).collect();
+        let responses: Vec<_> = topics.iter().map(|t| topic_answer(node, buffer, request, t, staged)).collect();
         let mut partitions = responses.iter().flat_map(|t| t.partition_responses.iter());
-        let hinted = request.version >= 10 && partitions.any(|p| p.current_leader != Default::default());
+        let hinted = partitions.any(|p| p.current_leader != Default::default());
         let response = ProduceResponse {
             responses: responses.into(),
             throttle_time_ms: 0,
@@ -439,17 +441,28 @@ pub fn answer(node: &Node, listener: &str, buffer: &[u8], staged: &Staged, out: 
     Ok(())
 }
 
-fn topic_answer<'a>(node: &Node, buffer: &'a [u8], topic: &StagedTopic, staged: &Staged) -> TopicProduceResponse<'a> {
+fn topic_answer<'a>(
+    node: &Node,
+    buffer: &'a [u8],
+    request: &StagedRequest,
+    topic: &StagedTopic,
+    staged: &Staged,
+) -> TopicProduceResponse<'a> {
+    let hint = |partition: i32, code: ErrorCode| {
+        let id = topic.topic.as_ref().filter(|_| request.version >= HINTS_FROM)?.id;
+        let (leader_id, leader_epoch) = leader_hint(node, id, partition, code)?;
+        Some(LeaderIdAndEpoch { leader_id, leader_epoch })
+    };
     let name = std::str::from_utf8(&buffer[topic.name.clone()]).unwrap_or_default();
     TopicProduceResponse {
         name: name.into(),
         topic_id: topic.id,
-        partition_responses: staged.batches[topic.batches.clone()].iter().map(|b| b.answer(node, topic)).collect(),
+        partition_responses: staged.batches[topic.batches.clone()].iter().map(|b| b.answer(hint)).collect(),
     }
 }
 
 impl StagedBatch {
-    fn answer<'a>(&self, node: &Node, topic: &StagedTopic) -> PartitionProduceResponse<'a> {
+    fn answer<'a>(&self, hint: impl Fn(i32, ErrorCode) -> Option<LeaderIdAndEpoch>) -> PartitionProduceResponse<'a> {
         let base = PartitionProduceResponse { index: self.index, ..Default::default() };
         match &self.state {
             State::Done { appended, log_start_offset, .. } => PartitionProduceResponse {
@@ -471,14 +484,7 @@ impl StagedBatch {
                     })
                     .collect(),
                 base_offset: -1,
-                current_leader: match topic
-                    .topic
-                    .as_ref()
-                    .and_then(|t| leader_hint(node, t.id, self.index, refusal.code))
-                {
-                    Some((leader_id, leader_epoch)) => LeaderIdAndEpoch { leader_id, leader_epoch },
-                    None => LeaderIdAndEpoch::default(),
-                },
+                current_leader: hint(self.index, refusal.code).unwrap_or_default(),
                 ..base
             },
             State::Valid(_) => unreachable!("every valid batch is appended before the answer"),

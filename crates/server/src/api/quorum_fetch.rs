@@ -4,14 +4,21 @@
 use super::{Close, Cx, Reply};
 use crate::quorum::{Request, convert};
 use std::time::Duration;
-use wire::ErrorCode;
 use wire::messages::{FetchRequest, FetchResponse};
+use wire::{ApiKey, ErrorCode};
 
 /// A fetch may wait no longer for news, in ms: whoever asks for more may be gone.
 const WAIT_MAX_MS: i32 = 5_000;
+/// Answers can tell of the leader and of divergence from this version on (KIP-595).
+const QUORUM_FROM: i16 = 12;
+/// They say from this version on where the leader can be reached (KIP-951).
+const ENDPOINTS_FROM: i16 = 16;
 
 pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let refused = |code: ErrorCode| FetchResponse { error_code: code.code(), ..Default::default() };
+    if cx.version() < QUORUM_FROM {
+        return Err(Close::Version { key: ApiKey::Fetch as i16, version: cx.version() });
+    }
     if !cx.is_of_this_cluster(request.cluster_id.as_deref()) {
         return reply.send(&refused(ErrorCode::InconsistentClusterId));
     }
@@ -20,7 +27,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
         return reply.send(&refused(ErrorCode::UnknownTopicOrPartition));
     };
     match cx.node.controller.ask(|reply| Request::Fetch { request, wait, reply }).await {
-        Ok(fetched) => reply.send(&convert::fetched(fetched, cx.leader_address())),
+        Ok(fetched) => reply.send(&convert::fetched(fetched, cx.leader_address(ENDPOINTS_FROM))),
         Err(_) => reply.send(&refused(ErrorCode::BrokerNotAvailable)),
     }
 }

@@ -16,7 +16,7 @@ pub async fn handle(cx: &Cx<'_>, request: UpdateRaftVoterRequest<'_>, reply: &mu
     }
     let update = convert::read_voter_update(&request);
     match cx.node.controller.ask(|reply| Request::UpdateVoter { update, reply }).await {
-        Ok(known) => reply.send(&convert::voter_update_reply(&known, cx.leader_address())),
+        Ok(known) => reply.send(&convert::voter_update_reply(&known, cx.leader_address(0))),
         Err(_) => reply.send(&refused(ErrorCode::BrokerNotAvailable)),
     }
 }

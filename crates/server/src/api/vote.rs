@@ -8,6 +8,8 @@ use wire::ErrorCode;
 use wire::messages::{VoteRequest, VoteResponse};
 
 pub const VERSIONS: RangeInclusive<i16> = 0..=2;
+/// Answers say from this version on where the leader can be reached (KIP-853).
+const ENDPOINTS_FROM: i16 = 1;
 
 pub async fn handle(cx: &Cx<'_>, request: VoteRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let refused = |code: ErrorCode| VoteResponse { error_code: code.code(), ..Default::default() };
@@ -18,7 +20,7 @@ pub async fn handle(cx: &Cx<'_>, request: VoteRequest<'_>, reply: &mut Reply<'_>
         return reply.send(&refused(ErrorCode::InvalidRequest));
     };
     match cx.node.controller.ask(|reply| Request::Vote { request, reply }).await {
-        Ok(answer) => reply.send(&convert::vote_reply(&answer, cx.leader_address())),
+        Ok(answer) => reply.send(&convert::vote_reply(&answer, cx.leader_address(ENDPOINTS_FROM))),
         Err(_) => reply.send(&refused(ErrorCode::BrokerNotAvailable)),
     }
 }
