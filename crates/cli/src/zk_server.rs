@@ -168,7 +168,8 @@ fn wait_until_it_answers(child: &mut Child, config: &ZooConfig, log: &Path) -> R
             let last: Vec<&str> = last.into_iter().rev().collect();
             return Err(format!("the process ended ({status}); {} ends with\n{}", log.display(), last.join("\n")));
         }
-        if ask(config, "ruok", ANSWER).is_some() {
+        // Its port is there before it knows whether it can start.
+        if ask(config, "ruok", ANSWER).is_some_and(|answer| !answer.is_empty()) {
             return Ok(());
         }
         if begun.elapsed() > PATIENCE {
@@ -254,6 +255,27 @@ mod tests {
         assert_eq!(config_path(Some("/etc/zoo.cfg")), Path::new("/etc/zoo.cfg"));
         assert_eq!(config_path(Some("./zoo.cfg")), Path::new("./zoo.cfg"));
         assert!(config_path(Some("other.cfg")).ends_with("other.cfg"));
+    }
+
+    #[test]
+    fn a_process_that_listens_and_ends_has_not_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let file = dir.path().join("zoo.cfg");
+        let text = format!("dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n", dir.path().display());
+        fs::write(&file, text).unwrap();
+        let config = ZooConfig::load(&file).unwrap();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let stdin = child.stdin.take();
+        let peer = std::thread::spawn(move || {
+            let asked = listener.accept();
+            drop(stdin);
+            drop((asked, listener));
+        });
+        let why = wait_until_it_answers(&mut child, &config, &dir.path().join("log")).unwrap_err();
+        assert!(why.starts_with("the process ended (exit status: 0)"), "{why}");
+        peer.join().unwrap();
     }
 
     #[test]

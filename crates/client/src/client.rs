@@ -18,6 +18,8 @@ use crate::connection::plain;
 use crate::metadata::CONTROLLERS;
 use crate::{ClientConfig, Connection, Error, Metadata, Node, Reply, Role, Topics};
 
+/// Metadata takes topics by their ids from this version on.
+const TOPIC_IDS_FROM: i16 = 12;
 /// Where Kafka's clients log about connections.
 const NETWORK: &str = "org.apache.kafka.clients.NetworkClient";
 /// What is waited for inside of an operation ends before the operation does, and says more.
@@ -174,6 +176,9 @@ impl Client {
     pub async fn metadata(&self, topics: Topics<'_>, create: bool, call: &str) -> Result<Metadata, Error> {
         self.retried(call, || async {
             let connection = self.any(call).await?;
+            if matches!(topics, Topics::Ids(_)) && connection.version(ApiKey::Metadata)? < TOPIC_IDS_FROM {
+                return Err(Error::Unsupported("The node does not know topics by their ids".into()));
+            }
             let reply = connection.call(&topics.request(create)).await?;
             let metadata = Metadata::read(&reply)?;
             self.learn(&metadata);

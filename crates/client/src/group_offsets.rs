@@ -34,10 +34,12 @@ pub(crate) struct GroupOffsets {
 }
 
 impl GroupOffsets {
-    /// The committed offsets of these partitions, or of all; partitions without one are left out.
+    /// The committed offsets of these partitions, or of all; partitions without one are left out. `stable`: not before the
+    /// transactions are over that may change them (KIP-447), where the broker can wait for that.
     pub async fn committed(
         &self,
         partitions: Option<&[TopicPartition]>,
+        stable: bool,
     ) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
         let topics = partitions.map(|partitions| {
             let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
@@ -47,7 +49,7 @@ impl GroupOffsets {
             topics
         });
         let build = |version: i16| {
-            let mut request = OffsetFetchRequest { require_stable: version >= 7, ..Default::default() };
+            let mut request = OffsetFetchRequest { require_stable: stable && version >= 7, ..Default::default() };
             if version >= 8 {
                 let mut group = OffsetFetchRequestGroup {
                     group_id: self.group.as_str().into(),
@@ -98,7 +100,7 @@ impl GroupOffsets {
                 ..Default::default()
             });
         }
-        let build = |version: i16| {
+        let build = |_| {
             let topics = topics.iter().map(|(name, partitions)| OffsetCommitRequestTopic {
                 name: (*name).into(),
                 partitions: partitions.clone().into(),
@@ -112,9 +114,7 @@ impl GroupOffsets {
             if let Some(identity) = &identity {
                 request.generation_id_or_member_epoch = identity.generation;
                 request.member_id = identity.member_id.clone().into();
-                if version >= 7 {
-                    request.group_instance_id = identity.instance_id.clone().map(Into::into);
-                }
+                request.group_instance_id = identity.instance_id.clone().map(Into::into);
             }
             request
         };

@@ -53,6 +53,9 @@ impl<'t> Topics<'t> {
     }
 }
 
+/// Brokers before Kafka 2.4 may hand on leader epochs that are over while replicas are reassigned.
+const RELIABLE_EPOCHS_FROM: i16 = 9;
+
 /// An answer to Metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
@@ -112,7 +115,7 @@ impl Metadata {
                         error: ErrorCode::from_code(p.error_code),
                         index: p.partition_index,
                         leader: (p.leader_id >= 0).then_some(p.leader_id),
-                        leader_epoch: p.leader_epoch,
+                        leader_epoch: if reply.version >= RELIABLE_EPOCHS_FROM { p.leader_epoch } else { -1 },
                         replicas: p.replica_nodes.to_vec(),
                         isr: p.isr_nodes.to_vec(),
                     })

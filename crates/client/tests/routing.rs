@@ -1,85 +1,20 @@
 //! Where a client sends a request, against nodes that answer as Apache Kafka's do.
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
-use std::future::Future;
+mod node;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use client::Properties;
-use client::admin::{Admin, NewTopic};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use client::admin::NewTopic;
+use node::{admin, deserted, listener, node, run};
 use wire::codec::{Encoder, Message};
-use wire::header::{parse_request_header, write_response_header};
-use wire::messages::api_versions_response::ApiVersion;
 use wire::messages::create_topics_response::CreatableTopicResult;
 use wire::messages::describe_cluster_response::DescribeClusterBroker;
 use wire::messages::describe_quorum_response::{PartitionData, TopicData};
 use wire::messages::metadata_response::MetadataResponseBroker;
-use wire::messages::{
-    ApiVersionsResponse, CreateTopicsResponse, DescribeClusterResponse, DescribeQuorumResponse, MetadataResponse,
-};
+use wire::messages::{CreateTopicsResponse, DescribeClusterResponse, DescribeQuorumResponse, MetadataResponse};
 use wire::{ApiKey, ErrorCode};
-
-/// Puts the answer's body after its header.
-type Answer = dyn Fn(ApiKey, i16, &mut Encoder) + Send + Sync;
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.unwrap() });
-}
-
-/// A node that serves `apis` at these versions; everything but ApiVersions is answered by `answer`.
-async fn node(listener: TcpListener, apis: &'static [(ApiKey, i16)], answer: Arc<Answer>) {
-    while let Ok((socket, _)) = listener.accept().await {
-        tokio::spawn(serve(socket, apis, answer.clone()));
-    }
-}
-
-async fn serve(mut socket: TcpStream, apis: &[(ApiKey, i16)], answer: Arc<Answer>) {
-    while let Ok(length) = socket.read_u32().await {
-        let mut frame = vec![0; length as usize];
-        socket.read_exact(&mut frame).await.unwrap();
-        let (header, _) = parse_request_header(&frame).unwrap();
-        let (key, version) = (ApiKey::try_from(header.key).unwrap(), header.version);
-        let mut e = Encoder::new();
-        let begun = e.begin_frame();
-        write_response_header(&mut e, key, version, header.correlation_id);
-        match key {
-            ApiKey::ApiVersions => {
-                let range = |key: ApiKey, version| ApiVersion {
-                    api_key: key as i16,
-                    min_version: version,
-                    max_version: version,
-                    ..ApiVersion::default()
-                };
-                let own = [(ApiKey::ApiVersions, version)];
-                let api_keys = own.iter().chain(apis).map(|(key, version)| range(*key, *version)).collect();
-                ApiVersionsResponse { api_keys, ..Default::default() }.encode(&mut e, version).unwrap();
-            }
-            key => answer(key, version, &mut e),
-        }
-        e.end_frame(begun).unwrap();
-        socket.write_all(e.bytes()).await.unwrap();
-    }
-}
-
-async fn listener() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (listener, port)
-}
-
-/// A port where nobody listens.
-async fn deserted() -> u16 {
-    listener().await.1
-}
-
-async fn admin(port: u16) -> Admin {
-    let servers = ("bootstrap.servers".to_owned(), format!("127.0.0.1:{port}"));
-    Admin::open(&Properties::from([servers])).await.unwrap()
-}
 
 #[test]
 fn a_controller_that_is_gone_is_asked_for_again() {
@@ -87,7 +22,7 @@ fn a_controller_that_is_gone_is_asked_for_again() {
         let (listener, port) = listener().await;
         let gone = deserted().await;
         let asked = Arc::new(AtomicUsize::new(0));
-        let answer = move |key: ApiKey, version: i16, e: &mut Encoder| match key {
+        let answer = move |key: ApiKey, version: i16, _: &[u8], e: &mut Encoder| match key {
             // Apache Kafka's brokers name any broker that is not fenced, and a dead one for nine seconds.
             ApiKey::Metadata => {
                 let broker = |node_id, port: u16| MetadataResponseBroker {
@@ -118,7 +53,7 @@ fn controllers_are_asked_for_the_one_that_leads() {
         let ((follower, first), (leader, second)) = (listener().await, listener().await);
         let ports = [first, second];
         let controller = move |id: i32| {
-            move |key: ApiKey, version: i16, e: &mut Encoder| match key {
+            move |key: ApiKey, version: i16, _: &[u8], e: &mut Encoder| match key {
                 ApiKey::DescribeCluster => {
                     let controller = |at: usize| DescribeClusterBroker {
                         broker_id: at as i32 + 1,

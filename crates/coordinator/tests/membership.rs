@@ -385,7 +385,6 @@ fn who_loses_the_partition_answers_everybody() {
 fn what_cannot_be_is_refused_as_kafka_does() {
     let mut bench = Bench::new();
     let cases = [
-        (JoinRequest { group_id: String::new(), ..consumer("g") }, ErrorCode::InvalidGroupId),
         (JoinRequest { session_timeout_ms: 3_000, ..consumer("g") }, ErrorCode::InvalidSessionTimeout),
         (JoinRequest { session_timeout_ms: i32::MAX, ..consumer("g") }, ErrorCode::InvalidSessionTimeout),
         (JoinRequest { protocols: vec![], ..consumer("g") }, ErrorCode::InconsistentGroupProtocol),

@@ -283,11 +283,25 @@ impl Node {
 
     /// The leader's replica of a partition, when this node has it and `epoch` (-1: any) fits.
     pub fn leader(&self, topic: &str, partition: i32, epoch: i32) -> Result<Arc<Cell>, ErrorCode> {
+        let cell = self.cell(topic, partition)?;
+        cell.lock().check_epoch(epoch)?;
+        Ok(cell)
+    }
+
+    /// The replica of a partition, leader or not, for somebody who knows it under this epoch (-1: any).
+    ///
+    /// # Errors
+    /// Kafka's: there is no such partition here, or the epoch is another one.
+    pub fn replica(&self, topic: &str, partition: i32, epoch: i32) -> Result<Arc<Cell>, ErrorCode> {
+        let cell = self.cell(topic, partition)?;
+        cell.lock().check_reader_epoch(epoch)?;
+        Ok(cell)
+    }
+
+    fn cell(&self, topic: &str, partition: i32) -> Result<Arc<Cell>, ErrorCode> {
         let table = self.partitions.table();
         let topic = table.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let cell = topic.cell(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        cell.lock().check_epoch(epoch)?;
-        Ok(cell.clone())
+        topic.cell(partition).cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
     }
 
     /// The layers of this broker's settings.

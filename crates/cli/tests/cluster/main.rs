@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a helper that fails fails its test
 
 mod absent;
+mod answers;
 mod deletion;
 mod epochs;
 mod failed_dirs;
@@ -12,7 +13,6 @@ mod moves;
 mod no_quorum;
 mod nodes;
 mod offsets;
-mod old_versions;
 mod racks;
 mod settings;
 mod strangers;

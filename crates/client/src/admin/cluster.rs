@@ -8,6 +8,9 @@ use wire::messages::{
 };
 use wire::{ApiKey, ErrorCode};
 
+/// DescribeCluster tells of fenced brokers from this version on.
+const FENCED_FROM: i16 = 2;
+
 use super::Admin;
 
 /// A broker as DescribeCluster tells it.
@@ -30,11 +33,17 @@ impl Admin {
         self.nodes(false).await
     }
 
-    /// The same with the brokers that are fenced (KIP-1073), where the broker tells them.
+    /// The same with the brokers that are fenced (KIP-1073).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the broker cannot tell those.
     pub async fn nodes(&self, with_fenced: bool) -> Result<Vec<ClusterNode>, Error> {
         const CALL: &str = "listNodes";
         let connection = self.client.any(CALL).await?;
         let endpoint_type = endpoint_type(&connection);
+        if connection.version(ApiKey::DescribeCluster).unwrap_or(-1) < FENCED_FROM && with_fenced {
+            return Err(Error::Unsupported("The node cannot tell which brokers are fenced".into()));
+        }
         if connection.version(ApiKey::DescribeCluster).is_err() {
             let metadata = self.client.metadata(Topics::None, false, CALL).await?;
             return Ok(metadata.nodes.into_iter().map(|node| ClusterNode { node, is_fenced: false }).collect());
@@ -62,10 +71,8 @@ impl Admin {
             });
             Ok(brokers.collect())
         };
-        let build = |version: i16| {
-            let include_fenced_brokers = with_fenced && version >= 2;
-            Ok(DescribeClusterRequest { include_fenced_brokers, endpoint_type, ..Default::default() })
-        };
+        let build =
+            |_| Ok(DescribeClusterRequest { include_fenced_brokers: with_fenced, endpoint_type, ..Default::default() });
         self.client.send(&To::Any, "listNodes", build, read).await
     }
 

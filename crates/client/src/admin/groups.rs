@@ -137,7 +137,7 @@ impl Admin {
 
     /// What a group has committed: everything.
     pub async fn group_offsets(&self, group: &str) -> Result<BTreeMap<TopicPartition, CommittedOffset>, Error> {
-        self.in_time("listConsumerGroupOffsets", self.offsets_of(group).committed(None)).await
+        self.in_time("listConsumerGroupOffsets", self.offsets_of(group).committed(None, false)).await
     }
 
     /// Commits offsets for a group that has no members.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
+use wire::ErrorCode;
 use wire::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
 use wire::messages::elect_leaders_request::TopicPartitions;
 use wire::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ElectLeadersRequest, ElectLeadersResponse,
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse,
 };
-use wire::{ApiKey, ErrorCode};
 
 use super::{Admin, TopicPartition};
 use crate::{Error, To};
@@ -122,13 +122,11 @@ impl Admin {
         self.client.send(&To::Controller, "alterPartitionReassignments", build, read).await
     }
 
-    /// Reassignments under way, by topic and partition. None where the broker does not tell.
+    /// Reassignments under way, by topic and partition.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the broker cannot tell (before Kafka 2.4).
     pub async fn list_reassignments(&self) -> Result<HashMap<TopicPartition, Reassignment>, Error> {
-        const CALL: &str = "listPartitionReassignments";
-        let connection = self.client.connect(&To::Controller, CALL).await?;
-        if connection.version(ApiKey::ListPartitionReassignments).is_err() {
-            return Ok(HashMap::new());
-        }
         let build = |_| Ok(ListPartitionReassignmentsRequest { timeout_ms: self.timeout_ms(), ..Default::default() });
         let read = |reply: &crate::Reply| {
             let response: ListPartitionReassignmentsResponse<'_> = reply.decode()?;
@@ -146,7 +144,7 @@ impl Admin {
             }
             Ok(all)
         };
-        self.client.send(&To::Controller, CALL, build, read).await
+        self.client.send(&To::Controller, "listPartitionReassignments", build, read).await
     }
 }
 

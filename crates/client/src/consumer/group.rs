@@ -26,6 +26,9 @@ use wire::{ApiKey, ErrorCode};
 use super::config::GroupConfig;
 use crate::{Client, Error, To};
 
+/// JoinGroup knows static members from this version on (KIP-345).
+const STATIC_MEMBERS_FROM: i16 = 5;
+
 /// A member as JoinGroup tells the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -374,6 +377,11 @@ async fn join(
 ) -> Result<GroupEvent, Error> {
     let connection = client.connect(to, "joinGroup").await?;
     let version = connection.version(ApiKey::JoinGroup)?;
+    if version < STATIC_MEMBERS_FROM && shared.identity().instance_id.is_some() {
+        return Err(Error::Unsupported(format!(
+            "The broker join group protocol version {version} does not support usage of config group.instance.id."
+        )));
+    }
     let offered = protocol.protocols();
     let ms = |d: Duration| i32::try_from(d.as_millis()).unwrap_or(i32::MAX);
     let reply = loop {
@@ -383,7 +391,7 @@ async fn join(
             session_timeout_ms: ms(config.session_timeout),
             rebalance_timeout_ms: ms(config.max_poll_interval),
             member_id: identity.member_id.as_str().into(),
-            group_instance_id: identity.instance_id.as_deref().filter(|_| version >= 5).map(Into::into),
+            group_instance_id: identity.instance_id.as_deref().map(Into::into),
             protocol_type: protocol.protocol_type().into(),
             protocols: offered
                 .iter()
@@ -450,7 +458,7 @@ async fn sync(
         group_id: config.id.as_str().into(),
         generation_id: identity.generation,
         member_id: identity.member_id.as_str().into(),
-        group_instance_id: identity.instance_id.as_deref().filter(|_| version >= 3).map(Into::into),
+        group_instance_id: identity.instance_id.as_deref().map(Into::into),
         protocol_type: Some(protocol_type.into()),
         protocol_name: Some(protocol.into()),
         assignments: shares

@@ -499,7 +499,7 @@ impl Consumer {
             .collect();
         if !open.is_empty() {
             let committed = match &self.offsets {
-                Some(group) => group.committed(Some(&open)).await?,
+                Some(group) => group.committed(Some(&open), true).await?,
                 None => BTreeMap::new(),
             };
             for tp in open {

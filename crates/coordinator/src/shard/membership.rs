@@ -37,7 +37,7 @@ impl Shard {
     fn prepare_join<'r>(&mut self, now: Now, request: &'r JoinRequest) -> Result<(), (ErrorCode, &'r str)> {
         let limits = &self.config.limits;
         let member_id = &*request.member_id;
-        if request.group_id.is_empty() || request.group_id.len() > limits.name_bytes {
+        if request.group_id.len() > limits.name_bytes {
             return Err((ErrorCode::InvalidGroupId, member_id));
         }
         let session = self.config.min_session_timeout_ms..=self.config.max_session_timeout_ms;
@@ -86,27 +86,19 @@ impl Shard {
     }
 
     pub(super) fn sync(&mut self, now: Now, request: SyncRequest, token: ReplyToken) {
-        let error = if request.group_id.is_empty() { ErrorCode::InvalidGroupId } else { ErrorCode::UnknownMemberId };
         let name: Arc<str> = Arc::from(&*request.group_id);
         if self.step(&name, now, |group, ctx| group.sync(request, token, ctx)).is_none() {
-            self.reply(token, Reply::Sync(SyncReply::refused(error)));
+            self.reply(token, Reply::Sync(SyncReply::refused(ErrorCode::UnknownMemberId)));
         }
     }
 
     pub(super) fn heartbeat(&mut self, now: Now, request: &HeartbeatRequest, token: ReplyToken) {
-        if request.group_id.is_empty() {
-            return self.reply(token, Reply::Heartbeat(ErrorCode::InvalidGroupId));
-        }
         let name: Arc<str> = Arc::from(&*request.group_id);
         let answer = self.in_group(&name, now, |group, ctx| group.heartbeat(request, ctx));
         self.reply(token, Reply::Heartbeat(answer.unwrap_or(ErrorCode::UnknownMemberId)));
     }
 
     pub(super) fn leave(&mut self, now: Now, request: LeaveRequest, token: ReplyToken) {
-        if request.group_id.is_empty() {
-            let reply = LeaveReply { error: ErrorCode::InvalidGroupId, members: Vec::new() };
-            return self.reply(token, Reply::Leave(reply));
-        }
         let name: Arc<str> = Arc::from(&*request.group_id);
         if !self.live.contains_key(&name) {
             let members = request.members.into_iter().map(|member| (member, ErrorCode::UnknownMemberId)).collect();

@@ -15,6 +15,7 @@ use crate::net::output::COPY_MAX;
 use crate::partitions::{Cell, Topic};
 use broker::ReplicaSelector;
 use replication::{Park, Partition, ReplicaFetch};
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, MutexGuard};
@@ -31,13 +32,14 @@ use wire::{ErrorCode, Uuid};
 pub const VERSIONS: RangeInclusive<i16> = 4..=18;
 /// Who asks in this version can be sent elsewhere, and may read from a follower.
 const RACKS_FROM: i16 = 11;
+const STORAGE_ERROR_FROM: i16 = 6;
 const REPLICA_STATE_FROM: i16 = 15;
 /// Answers say from this version on who leads instead.
 const HINTS_FROM: i16 = 16;
 /// How long a follower rests to which there is nothing to say but that it has not heard of an epoch.
 const LEFT_OUT_PAUSE: Duration = Duration::from_millis(5);
 /// The replica id of who compares replicas (kafka-replica-verification): reads from any, as a consumer.
-const DEBUGGER: i32 = -2;
+pub const DEBUGGER: i32 = -2;
 
 /// One partition's part of the answer.
 pub struct Fetched {
@@ -108,10 +110,12 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
     }
     let mut fetched = read_all(cx, &context, &limits);
     let wait = Duration::from_millis(request.max_wait_ms.max(0) as u64);
-    if !wait.is_zero() && !context.wanted.is_empty() && !is_enough(&fetched, request.min_bytes) {
+    // More than an answer may have would be waited for in vain.
+    let min_bytes = request.min_bytes.min(limits.max_bytes as i32);
+    if !wait.is_zero() && !context.wanted.is_empty() && !is_enough(&fetched, min_bytes) {
         let deadline = tokio::time::Instant::now() + wait;
         loop {
-            let Some(park) = park(cx, &context, request.min_bytes, &limits) else {
+            let Some(park) = park(cx, &context, min_bytes, &limits) else {
                 fetched = read_all(cx, &context, &limits);
                 break;
             };
@@ -119,7 +123,7 @@ pub async fn handle(cx: &Cx<'_>, request: FetchRequest<'_>, reply: &mut Reply<'_
             park.finish();
             fetched = read_all(cx, &context, &limits);
             // What was credited need not be readable (an open transaction, a position in between): then it waits on.
-            if !in_time || is_enough(&fetched, request.min_bytes) || node.is_stopping() {
+            if !in_time || is_enough(&fetched, min_bytes) || node.is_stopping() {
                 break;
             }
         }
@@ -337,15 +341,15 @@ fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Re
     }));
     let mut responses: Vec<FetchableTopicResponse<'_>> = Vec::new();
     let mut partitions: Vec<PartitionData<'_>> = Vec::new();
-    let mut hinted = false;
+    let mut leaders = BTreeSet::new();
     let mut entries = context.wanted.iter().zip(fetched).zip(included).filter(|(_, i)| *i).map(|(e, _)| e).peekable();
     while let Some((wanted, fetched)) = entries.next() {
         let leader = match cx.version() >= HINTS_FROM {
             true => leader_hint(cx.node, wanted.id, wanted.partition, fetched.error),
             false => None,
         };
-        hinted |= leader.is_some();
-        partitions.push(partition_answer(wanted, fetched, leader));
+        leaders.extend(leader.map(|(id, _)| id));
+        partitions.push(partition_answer(cx.version(), wanted, fetched, leader));
         let ends = entries.peek().is_none_or(|(next, _)| next.name != wanted.name || next.id != wanted.id);
         if ends {
             responses.push(FetchableTopicResponse {
@@ -360,14 +364,24 @@ fn send(cx: &Cx<'_>, context: Context<'_>, fetched: Vec<Fetched>, reply: &mut Re
         error_code: 0,
         session_id: context.session_id(),
         responses: responses.into(),
-        node_endpoints: if hinted { node_endpoints(cx) } else { Array::default() },
+        node_endpoints: node_endpoints(cx, &leaders),
     })
 }
 
-fn partition_answer<'a>(wanted: &Wanted<'_>, fetched: Fetched, leader: Option<(i32, i32)>) -> PartitionData<'a> {
+fn partition_answer<'a>(
+    version: i16,
+    wanted: &Wanted<'_>,
+    fetched: Fetched,
+    leader: Option<(i32, i32)>,
+) -> PartitionData<'a> {
+    let error = match fetched.error {
+        // Older clients do not know it; this one has them look for another replica.
+        ErrorCode::KafkaStorageError if version < STORAGE_ERROR_FROM => ErrorCode::NotLeaderOrFollower,
+        error => error,
+    };
     PartitionData {
         partition_index: wanted.partition,
-        error_code: fetched.error.code(),
+        error_code: error.code(),
         high_watermark: fetched.high_watermark,
         last_stable_offset: fetched.last_stable_offset,
         log_start_offset: fetched.log_start_offset,
@@ -383,9 +397,33 @@ fn partition_answer<'a>(wanted: &Wanted<'_>, fetched: Fetched, leader: Option<(i
     }
 }
 
-fn node_endpoints(cx: &Cx<'_>) -> Array<'static, NodeEndpoint<'static>> {
-    super::endpoints(cx.node, &cx.peer.listener)
+fn node_endpoints(cx: &Cx<'_>, leaders: &BTreeSet<i32>) -> Array<'static, NodeEndpoint<'static>> {
+    super::endpoints(cx.node, &cx.peer.listener, leaders)
         .into_iter()
         .map(|b| NodeEndpoint { node_id: b.id, host: b.host.into(), port: b.port, rack: b.rack.map(Into::into) })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_disk_sends_clients_elsewhere_that_have_no_error_for_it() {
+        let wanted = Wanted {
+            name: "t".into(),
+            id: Uuid::ZERO,
+            partition: 0,
+            offset: 0,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            max_bytes: 1,
+        };
+        let told = |version| {
+            let fetched = Fetched::refused(ErrorCode::KafkaStorageError);
+            ErrorCode::from_code(partition_answer(version, &wanted, fetched, None).error_code)
+        };
+        assert_eq!((told(5), told(6)), (ErrorCode::NotLeaderOrFollower, ErrorCode::KafkaStorageError));
+    }
 }

@@ -58,7 +58,7 @@ async fn find(cx: &Cx<'_>, key_type: i8, key: &str) -> Result<Endpoint, ErrorCod
     let leader = cx.node.groups.coordinator_of(cx.node, key).await?;
     let absent = leader_checks::absent(cx.node, BTreeSet::from([leader])).await;
     let leader = cx.node.groups.coordinator_of(cx.node, key).await?;
-    let at = endpoints(cx.node, &cx.peer.listener).into_iter().find(|endpoint| endpoint.id == leader);
+    let at = endpoints(cx.node, &cx.peer.listener, &BTreeSet::from([leader])).pop();
     at.filter(|at| !absent.contains(&at.id)).ok_or(ErrorCode::CoordinatorNotAvailable)
 }
 

@@ -15,6 +15,8 @@ pub const VERSIONS: RangeInclusive<i16> = 0..=5;
 pub async fn handle(cx: &Cx<'_>, request: InitProducerIdRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let id = match request.transactional_id {
         Some(_) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+        // A producer that had an id names both.
+        None if (request.producer_id < 0) != (request.producer_epoch < 0) => Err(ErrorCode::InvalidRequest),
         None => cx.node.producer_ids.next(cx.node).await,
     };
     reply.send(&match id {

@@ -1,11 +1,13 @@
 //! ListOffsets (2), versions 1–11: offsets by timestamp, and the named ones (latest, earliest, max timestamp, ...).
 //!
 //! Versions: 2 brought isolation levels, 4 leader epochs, 7 max timestamp (KIP-734), 8 earliest local (KIP-405), 9 latest
-//! tiered (KIP-1005), 11 earliest pending upload. Nothing is tiered here, so "local" is everything.
+//! tiered (KIP-1005), 11 earliest pending upload. Nothing is tiered here, so "local" is everything and nothing waits to be.
 
+use super::fetch::DEBUGGER;
 use super::{Close, Cx, Reply};
 use crate::partitions::Cell;
 use replication::Partition;
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use storage::ReadError;
@@ -33,16 +35,21 @@ struct Found {
 
 pub async fn handle(cx: &Cx<'_>, request: ListOffsetsRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {
     let committed = request.isolation_level == 1;
-    let mut seen = std::collections::HashSet::new();
+    let mut times: HashMap<(String, i32), u32> = HashMap::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            *times.entry((topic.name.to_string(), partition.partition_index)).or_default() += 1;
+        }
+    }
     let mut topics = Vec::new();
     for topic in &request.topics {
         let mut partitions = Vec::new();
         for partition in &topic.partitions {
-            let repeated = !seen.insert((topic.name.to_string(), partition.partition_index));
-            let found = if repeated {
-                Err(ErrorCode::InvalidRequest)
-            } else {
-                look_up(cx, &topic.name, &partition, committed, request.replica_id).await
+            // What is named more than once is refused, once.
+            let found = match times.insert((topic.name.to_string(), partition.partition_index), 0) {
+                Some(1) => look_up(cx, &topic.name, &partition, committed, request.replica_id).await,
+                Some(2..) => Err(ErrorCode::InvalidRequest),
+                _ => continue,
             };
             partitions.push(answer(cx, partition.partition_index, found));
         }
@@ -93,10 +100,13 @@ async fn look_up(
     if cx.version() < since(wanted.timestamp) {
         return Err(ErrorCode::UnsupportedVersion);
     }
-    let cell = cx.node.leader(topic, wanted.partition_index, wanted.current_leader_epoch)?;
+    let cell = match replica_id {
+        DEBUGGER => cx.node.replica(topic, wanted.partition_index, wanted.current_leader_epoch)?,
+        _ => cx.node.leader(topic, wanted.partition_index, wanted.current_leader_epoch)?,
+    };
     let timestamp = wanted.timestamp;
     let ends = match replica_id {
-        0.. => Ends::Replica,
+        0.. | DEBUGGER => Ends::Replica,
         _ => Ends::Client { committed, not_available: not_available(cx.version()) },
     };
     if matches!(timestamp, LATEST | EARLIEST) {
@@ -133,7 +143,7 @@ fn named(partition: &Partition, timestamp: i64, ends: Ends) -> Result<Found, Err
 /// Up to where somebody may know of the log.
 #[derive(Clone, Copy)]
 enum Ends {
-    /// A follower: all of it.
+    /// A follower, or who compares replicas: all of it.
     Replica,
     Client {
         committed: bool,
@@ -162,11 +172,11 @@ fn search(cell: &Arc<Cell>, timestamp: i64, ends: Ends) -> Result<Result<Found, 
     let partition = cell.lock();
     let log = partition.log();
     let found = match timestamp {
-        EARLIEST_LOCAL | EARLIEST_PENDING_UPLOAD => {
+        EARLIEST_LOCAL => {
             let offset = log.log_start_offset();
             return Ok(Ok(Found { timestamp: -1, offset, epoch: log.epoch_of(offset).unwrap_or(-1) }));
         }
-        LATEST_TIERED => return Ok(Ok(NONE)),
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => return Ok(Ok(NONE)),
         MAX_TIMESTAMP => log.offset_of_max_timestamp()?,
         _ => log.offset_for_timestamp(timestamp)?,
     };

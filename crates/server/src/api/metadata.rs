@@ -7,7 +7,7 @@
 use super::{Close, Cx, Reply, listed, operations};
 use crate::{auto_create, internal_topics, leader_checks};
 use ::metadata::image::{Image, Partition, Topic};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use wire::codec::Array;
@@ -47,9 +47,11 @@ pub async fn handle(cx: &Cx<'_>, request: MetadataRequest<'_>, reply: &mut Reply
         None => true,
         Some(topics) => topics.is_empty() && cx.version() == 0,
     };
+    let mut seen = HashSet::new();
     let topics: Array<'_, _> = match &request.topics {
         Some(topics) if !all => topics
             .iter()
+            .filter(|t| seen.insert((t.name.as_deref().map(str::to_owned), t.topic_id)))
             .map(|t| match t.name.as_deref() {
                 Some(name) if t.topic_id == Uuid::ZERO => asked.by_name(name),
                 _ => asked.by_id(t.topic_id),
@@ -172,7 +174,7 @@ impl<'i> Asked<'i> {
         MetadataResponsePartition {
             error_code: error.code(),
             partition_index: index,
-            leader_id: if leader.is_some() { partition.leader } else { -1 },
+            leader_id: if error == ErrorCode::None { partition.leader } else { -1 },
             leader_epoch: partition.leader_epoch,
             replica_nodes: partition.replicas.to_vec().into(),
             isr_nodes: partition.isr.to_vec().into(),

@@ -64,6 +64,7 @@ use crate::net::connection::Peer;
 use crate::node::Node;
 use ::metadata::controller::{Command, Refusal, Reply as Decided};
 use ::metadata::image::Broker;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::ops::RangeInclusive;
@@ -401,12 +402,15 @@ pub fn leader_hint(node: &Node, topic: Uuid, partition: i32, error: ErrorCode) -
     (partition.leader >= 0 && !back_here).then_some((partition.leader, partition.leader_epoch))
 }
 
-/// The brokers that serve, as clients of `listener` reach them.
-pub fn endpoints(node: &Node, listener: &str) -> Vec<Endpoint> {
-    brokers(node, listener, |broker| !broker.fenced)
+/// Those of these brokers that serve, as clients of `listener` reach them.
+pub fn endpoints(node: &Node, listener: &str, ids: &BTreeSet<i32>) -> Vec<Endpoint> {
+    match ids.is_empty() {
+        true => Vec::new(),
+        false => brokers(node, listener, |broker| !broker.fenced && ids.contains(&broker.id)),
+    }
 }
 
-/// As [`endpoints`], and those that served a moment ago.
+/// The brokers that serve, and those that did a moment ago, as clients of `listener` reach them.
 pub fn listed(node: &Node, listener: &str) -> Vec<Endpoint> {
     let session = node.config.broker_session_timeout;
     brokers(node, listener, |broker| !broker.fenced || node.departed.is_recent(broker.id, session))
@@ -445,18 +449,9 @@ pub mod operations {
     const DESCRIBE_CONFIGS: i32 = 1 << 10;
     const ALTER_CONFIGS: i32 = 1 << 11;
     const IDEMPOTENT_WRITE: i32 = 1 << 12;
-    const CREATE_TOKENS: i32 = 1 << 13;
-    const DESCRIBE_TOKENS: i32 = 1 << 14;
 
     pub const TOPIC: i32 = READ | WRITE | CREATE | DELETE | ALTER | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
     pub const GROUP: i32 = READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS;
-    pub const CLUSTER: i32 = CREATE
-        | ALTER
-        | DESCRIBE
-        | CLUSTER_ACTION
-        | DESCRIBE_CONFIGS
-        | ALTER_CONFIGS
-        | IDEMPOTENT_WRITE
-        | CREATE_TOKENS
-        | DESCRIBE_TOKENS;
+    pub const CLUSTER: i32 =
+        CREATE | ALTER | DESCRIBE | CLUSTER_ACTION | DESCRIBE_CONFIGS | ALTER_CONFIGS | IDEMPOTENT_WRITE;
 }

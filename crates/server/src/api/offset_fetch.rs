@@ -50,11 +50,17 @@ async fn fetch(
     require_stable: bool,
 ) -> Result<Vec<FetchReplyTopic>, ErrorCode> {
     let fetch = FetchRequest { group_id: group_id.to_owned(), topics, require_stable };
-    match cx.node.groups.ask(cx.node, group_id, Request::FetchOffsets(fetch)).await? {
-        Answer::FetchOffsets(fetched) if fetched.error == ErrorCode::None => Ok(fetched.topics),
-        Answer::FetchOffsets(fetched) => Err(fetched.error),
-        _ => Err(ErrorCode::UnknownServerError),
-    }
+    let fetched = match cx.node.groups.ask(cx.node, group_id, Request::FetchOffsets(fetch)).await {
+        Ok(Answer::FetchOffsets(fetched)) if fetched.error == ErrorCode::None => Ok(fetched.topics),
+        Ok(Answer::FetchOffsets(fetched)) => Err(fetched.error),
+        Ok(_) => Err(ErrorCode::UnknownServerError),
+        Err(error) => Err(error),
+    };
+    fetched.map_err(|error| match error {
+        // Java's consumers before 3.9 end over it here (KAFKA-17267), and ask again after the other.
+        ErrorCode::CoordinatorNotAvailable => ErrorCode::NotCoordinator,
+        error => error,
+    })
 }
 
 async fn one_group(cx: &Cx<'_>, request: &OffsetFetchRequest<'_>, reply: &mut Reply<'_>) -> Result<(), Close> {

@@ -14,6 +14,7 @@ use crate::node::Node;
 use crate::partitions::{Cell, Topic};
 use metadata::config::topic::Compression;
 use replication::{Ack, Park};
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -161,7 +162,7 @@ pub fn stage(
         let found = if header.version >= 13 { table.by_id(&topic.topic_id) } else { table.by_name(&topic.name) };
         let first_batch = staged.batches.len();
         for partition in &topic.partition_data {
-            let state = match refuse_whole(header, &request, found, &topic.name) {
+            let state = match refuse_whole(header, &request, found) {
                 Some(code) => State::refused(code),
                 None => {
                     let (scratch, compressor) = (&mut staged.scratch, &mut staged.compressor);
@@ -206,18 +207,13 @@ fn refuse_whole(
     header: &RequestHeader<'_>,
     request: &ProduceRequest<'_>,
     topic: Option<&Arc<Topic>>,
-    name: &str,
 ) -> Option<ErrorCode> {
     if !(-1..=1).contains(&request.acks) {
         return Some(ErrorCode::InvalidRequiredAcks);
     }
     let Some(topic) = topic else {
         let by_id = header.version >= 13;
-        return Some(match by_id {
-            true => ErrorCode::UnknownTopicId,
-            false if metadata::controller::check_topic_name(name).is_err() => ErrorCode::InvalidTopicException,
-            false => ErrorCode::UnknownTopicOrPartition,
-        });
+        return Some(if by_id { ErrorCode::UnknownTopicId } else { ErrorCode::UnknownTopicOrPartition });
     };
     let internal = internal_topics::is_internal(&topic.name);
     (internal && header.client_id.as_deref() != Some(ADMIN_CLIENT_ID)).then_some(ErrorCode::InvalidTopicException)
@@ -429,12 +425,12 @@ pub fn answer(node: &Node, listener: &str, buffer: &[u8], staged: &Staged, out: 
             continue;
         }
         let responses: Vec<_> = topics.iter().map(|t| topic_answer(node, buffer, request, t, staged)).collect();
-        let mut partitions = responses.iter().flat_map(|t| t.partition_responses.iter());
-        let hinted = partitions.any(|p| p.current_leader != Default::default());
+        let partitions = responses.iter().flat_map(|t| t.partition_responses.iter());
+        let leaders = partitions.map(|p| p.current_leader.leader_id).filter(|id| *id >= 0).collect();
         let response = ProduceResponse {
             responses: responses.into(),
             throttle_time_ms: 0,
-            node_endpoints: if hinted { node_endpoints(node, listener) } else { Default::default() },
+            node_endpoints: node_endpoints(node, listener, &leaders),
         };
         frame_answer(ApiKey::Produce, request.version, request.correlation_id, &response, out)?;
     }
@@ -492,8 +488,12 @@ impl StagedBatch {
     }
 }
 
-fn node_endpoints(node: &Node, listener: &str) -> wire::codec::Array<'static, NodeEndpoint<'static>> {
-    super::endpoints(node, listener)
+fn node_endpoints(
+    node: &Node,
+    listener: &str,
+    leaders: &BTreeSet<i32>,
+) -> wire::codec::Array<'static, NodeEndpoint<'static>> {
+    super::endpoints(node, listener, leaders)
         .into_iter()
         .map(|b| NodeEndpoint { node_id: b.id, host: b.host.into(), port: b.port, rack: b.rack.map(Into::into) })
         .collect()

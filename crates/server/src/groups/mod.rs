@@ -176,8 +176,16 @@ impl Groups {
     /// Asks the coordinator of `group_id`.
     ///
     /// # Errors
-    /// When there is none here (NOT_COORDINATOR), it is still loading, or the log does not take its records in time.
+    /// When the id is empty and must not be, there is none here (NOT_COORDINATOR), it is still loading, or the log does not take its records in time.
     pub async fn ask(&self, node: &Arc<Node>, group_id: &str, request: Request) -> Result<Reply, ErrorCode> {
+        // Whoever coordinates it.
+        let of_a_named_group = matches!(
+            request,
+            Request::Join(_) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_) | Request::DeleteOffsets(_)
+        );
+        if group_id.is_empty() && of_a_named_group {
+            return Err(ErrorCode::InvalidGroupId);
+        }
         let slot = self.slot(node, group_id)?;
         match request {
             // These wait for other members, as long as those may take.
