@@ -518,6 +518,20 @@ fn the_legacy_request_replaces_all_settings_of_a_resource() {
     let image = cluster.image();
     let settings: Vec<_> = image.configs.get(&ConfigResource::topic("t")).unwrap().iter().collect();
     assert_eq!(settings, [(&"segment.ms".to_owned(), &"7".to_owned())]);
+
+    // What would drop the cluster's min.insync.replicas unsaid is refused, as Kafka does.
+    let mut replace = |settings: &[(&str, &str)]| {
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect();
+        let resources = vec![NewSettings { resource: ConfigResource::default_broker(), settings }];
+        match cluster.ask(Command::AlterConfigs { resources, validate_only: false }) {
+            Reply::AlterConfigs(mut results) => results.remove(0).1,
+            other => panic!("{other:?}"),
+        }
+    };
+    let text = "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.";
+    let without = replace(&[("log.retention.ms", "5")]);
+    assert_eq!(refusal(without), (ErrorCode::InvalidConfig, text.to_owned()));
+    replace(&[("log.retention.ms", "5"), ("min.insync.replicas", "1")]).unwrap();
 }
 
 #[test]

@@ -301,7 +301,7 @@ impl Node {
     fn cell(&self, topic: &str, partition: i32) -> Result<Arc<Cell>, ErrorCode> {
         let table = self.partitions.table();
         let topic = table.by_name(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        topic.cell(partition).cloned().ok_or(ErrorCode::UnknownTopicOrPartition)
+        topic.replica(partition).cloned()
     }
 
     /// The layers of this broker's settings.

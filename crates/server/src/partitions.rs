@@ -10,7 +10,7 @@ use replication::Partition;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use wire::Uuid;
+use wire::{ErrorCode, Uuid};
 
 /// One partition held here. The lock is never held across anything that waits.
 pub struct Cell {
@@ -76,6 +76,18 @@ pub struct Topic {
 impl Topic {
     pub fn cell(&self, index: i32) -> Option<&Arc<Cell>> {
         self.partitions.get(usize::try_from(index).ok()?)?.as_ref()
+    }
+
+    /// This node's replica of a partition that a client asks for.
+    ///
+    /// # Errors
+    /// UNKNOWN_TOPIC_OR_PARTITION when there is no such partition, NOT_LEADER_OR_FOLLOWER when other nodes have it: the
+    /// client looks for those then.
+    pub fn replica(&self, index: i32) -> Result<&Arc<Cell>, ErrorCode> {
+        self.cell(index).ok_or(match usize::try_from(index).is_ok_and(|index| index < self.partitions.len()) {
+            true => ErrorCode::NotLeaderOrFollower,
+            false => ErrorCode::UnknownTopicOrPartition,
+        })
     }
 }
 

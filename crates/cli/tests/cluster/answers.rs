@@ -10,6 +10,7 @@ use wire::messages::fetch_request::{FetchPartition, FetchRequest, FetchTopic, Re
 use wire::messages::fetch_snapshot_request as snapshot;
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::metadata_response::MetadataResponsePartition;
 use wire::messages::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -54,6 +55,65 @@ fn fetch(version: i16, (name, id): (&'static str, Uuid)) -> FetchRequest<'static
     request
 }
 
+/// The topic's id and its first partition, as Metadata tells them in this version.
+fn metadata(
+    runtime: &Runtime,
+    connection: &Connection,
+    version: i16,
+    name: &'static str,
+) -> (Uuid, MetadataResponsePartition<'static>) {
+    let topic = MetadataRequestTopic { name: Some(name.into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic].into()), ..Default::default() };
+    let reply = runtime.block_on(connection.call_at(version, &request)).unwrap();
+    let response: MetadataResponse<'_> = reply.decode().unwrap();
+    let topic = response.topics.first().unwrap();
+    let partition = topic.partitions.first().unwrap();
+    let partition = MetadataResponsePartition {
+        error_code: partition.error_code,
+        leader_id: partition.leader_id,
+        replica_nodes: partition.replica_nodes.to_vec().into(),
+        ..Default::default()
+    };
+    (topic.topic_id, partition)
+}
+
+/// A broker that does not lead a topic, whose leader is node 2, says so.
+fn tells_who_leads(runtime: &Runtime, connection: &Connection, topic: &'static str, id: Uuid) {
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch.append(0, None, Some(b"value"), &[]);
+    let batch = batch.build(0, -1);
+    for version in 3..=13 {
+        let data = PartitionProduceData { index: 0, records: Some(Records::Bytes((&*batch).into())) };
+        let by_id = version >= 13;
+        let data = TopicProduceData {
+            name: if by_id { "" } else { topic }.into(),
+            topic_id: if by_id { id } else { Uuid::ZERO },
+            partition_data: vec![data].into(),
+        };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![data].into(), ..Default::default() };
+        let reply = runtime.block_on(connection.call_at(version, &request)).unwrap();
+        let response: ProduceResponse<'_> = reply.decode().unwrap();
+        let told = response.responses.first().unwrap();
+        let partition = told.partition_responses.first().unwrap();
+        let hinted = if version >= 10 { (2, vec![2]) } else { (-1, vec![]) };
+        let endpoints: Vec<i32> = response.node_endpoints.iter().map(|node| node.node_id).collect();
+        assert_eq!(partition.error_code, ErrorCode::NotLeaderOrFollower.code(), "Produce v{version}");
+        assert_eq!((partition.current_leader.leader_id, endpoints), hinted, "Produce v{version}");
+    }
+    for version in 4..=18 {
+        let request = fetch(version, (topic, id));
+        let reply = runtime.block_on(connection.call_at(version, &request)).unwrap();
+        let response: FetchResponse<'_> = reply.decode().unwrap();
+        let told = response.responses.first().unwrap();
+        let partition = told.partitions.first().unwrap();
+        let hinted = if version >= 16 { (2, vec![2]) } else { (-1, vec![]) };
+        let endpoints: Vec<i32> = response.node_endpoints.iter().map(|node| node.node_id).collect();
+        assert_eq!(partition.error_code, ErrorCode::NotLeaderOrFollower.code(), "Fetch v{version}");
+        assert_eq!((partition.current_leader.leader_id, endpoints), hinted, "Fetch v{version}");
+    }
+}
+
 /// The error and the offset that ListOffsets has for the end of partition 0.
 fn latest_offset(runtime: &Runtime, connection: &Connection, topic: &'static str, replica_id: i32) -> (ErrorCode, i64) {
     let partition = ListOffsetsPartition { current_leader_epoch: -1, timestamp: -1, ..Default::default() };
@@ -66,56 +126,23 @@ fn latest_offset(runtime: &Runtime, connection: &Connection, topic: &'static str
     (ErrorCode::from_code(partition.error_code), partition.offset)
 }
 
-/// A replica that does not lead says so in every version, and who leads where the version has a place for it.
+/// Who is not to be asked says so in every version, and who leads where the version has a place for it.
 #[test]
 fn who_asks_the_wrong_broker_is_told_so_in_every_version() {
-    let cluster = Cluster::start();
-    let create = ["--create", "--topic", "elsewhere", "--replica-assignment", "2:1:3"];
-    wait("the topic is made", || cluster.tool("kafka-topics", &create).status.success().then_some(()));
-    cluster.wait_for_full_isr("elsewhere");
+    let mut cluster = Cluster::start();
+    for (topic, replicas) in [("elsewhere", "2:1:3"), ("not-here", "2:3")] {
+        let create = ["--create", "--topic", topic, "--replica-assignment", replicas];
+        wait("the topic is made", || cluster.tool("kafka-topics", &create).status.success().then_some(()));
+        cluster.wait_for_full_isr(topic);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let connection = connect(&runtime, &cluster.nodes[0].address);
-    let id = wait("the first broker knows the leader", || {
-        let topic = MetadataRequestTopic { name: Some("elsewhere".into()), ..Default::default() };
-        let request = MetadataRequest { topics: Some(vec![topic].into()), ..Default::default() };
-        let reply = runtime.block_on(connection.call(&request)).unwrap();
-        let response: MetadataResponse<'_> = reply.decode().unwrap();
-        let topic = response.topics.first().unwrap();
-        (topic.partitions.first()?.leader_id == 2).then_some(topic.topic_id)
-    });
-
-    let mut batch = BatchBuilder::new(Codec::None);
-    batch.append(0, None, Some(b"value"), &[]);
-    let batch = batch.build(0, -1);
-    for version in 3..=13 {
-        let data = PartitionProduceData { index: 0, records: Some(Records::Bytes((&*batch).into())) };
-        let by_id = version >= 13;
-        let topic = TopicProduceData {
-            name: if by_id { "" } else { "elsewhere" }.into(),
-            topic_id: if by_id { id } else { Uuid::ZERO },
-            partition_data: vec![data].into(),
-        };
-        let request =
-            ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic].into(), ..Default::default() };
-        let reply = runtime.block_on(connection.call_at(version, &request)).unwrap();
-        let response: ProduceResponse<'_> = reply.decode().unwrap();
-        let topic = response.responses.first().unwrap();
-        let partition = topic.partition_responses.first().unwrap();
-        let hinted = if version >= 10 { (2, vec![2]) } else { (-1, vec![]) };
-        let endpoints: Vec<i32> = response.node_endpoints.iter().map(|node| node.node_id).collect();
-        assert_eq!(partition.error_code, ErrorCode::NotLeaderOrFollower.code(), "Produce v{version}");
-        assert_eq!((partition.current_leader.leader_id, endpoints), hinted, "Produce v{version}");
-    }
-    for version in 4..=18 {
-        let request = fetch(version, ("elsewhere", id));
-        let reply = runtime.block_on(connection.call_at(version, &request)).unwrap();
-        let response: FetchResponse<'_> = reply.decode().unwrap();
-        let topic = response.responses.first().unwrap();
-        let partition = topic.partitions.first().unwrap();
-        let hinted = if version >= 16 { (2, vec![2]) } else { (-1, vec![]) };
-        let endpoints: Vec<i32> = response.node_endpoints.iter().map(|node| node.node_id).collect();
-        assert_eq!(partition.error_code, ErrorCode::NotLeaderOrFollower.code(), "Fetch v{version}");
-        assert_eq!((partition.current_leader.leader_id, endpoints), hinted, "Fetch v{version}");
+    for topic in ["elsewhere", "not-here"] {
+        let id = wait("the first broker knows the leader", || {
+            let (id, partition) = metadata(&runtime, &connection, 12, topic);
+            (partition.leader_id == 2).then_some(id)
+        });
+        tells_who_leads(&runtime, &connection, topic, id);
     }
     for replica_id in [-1, -2] {
         let (error, _) = latest_offset(&runtime, &connection, "elsewhere", replica_id);
@@ -123,11 +150,20 @@ fn who_asks_the_wrong_broker_is_told_so_in_every_version() {
         let expected = if replica_id == -2 { ErrorCode::None } else { ErrorCode::NotLeaderOrFollower };
         assert_eq!(error, expected, "ListOffsets of {replica_id}");
     }
+    assert_eq!(latest_offset(&runtime, &connection, "not-here", -1).0, ErrorCode::NotLeaderOrFollower);
     for version in 0..=2 {
         let request = ElectLeadersRequest { timeout_ms: 0, ..Default::default() };
         let reply = runtime.block_on(connection.call_at(version, &request)).unwrap();
         reply.decode::<ElectLeadersResponse<'_>>().unwrap();
     }
+
+    // The oldest clients find every replica among the brokers that are listed.
+    cluster.nodes[2].kill();
+    wait("the dead replica is left out", || {
+        let (_, partition) = metadata(&runtime, &connection, 0, "elsewhere");
+        let told = (ErrorCode::from_code(partition.error_code), partition.leader_id, partition.replica_nodes.to_vec());
+        (told == (ErrorCode::ReplicaNotAvailable, 2, vec![2, 1])).then_some(())
+    });
 }
 
 /// The quorum answers nodes of every version (Apache Kafka's before 3.9 know no directories or endpoints of voters).

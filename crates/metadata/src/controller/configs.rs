@@ -262,20 +262,28 @@ pub(super) fn check(
         return Err(Refusal::new(ErrorCode::InvalidConfig, text));
     }
     if resource.kind == ResourceKind::Broker && image.features.is_elr_enabled() {
-        check_min_isr_under_elr(resource, altered)?;
+        check_min_isr_under_elr(resource, all, before, altered)?;
     }
     check_name(resource)?;
     context.settings.check(image, resource, all, before)
 }
 
 /// With ELR there is one min.insync.replicas for the cluster, and it is always there.
-fn check_min_isr_under_elr(resource: &ConfigResource, altered: &[ConfigRecord<'static>]) -> Result<(), Refusal> {
-    let Some(record) = altered.iter().find(|record| record.name == "min.insync.replicas") else { return Ok(()) };
+fn check_min_isr_under_elr(
+    resource: &ConfigResource,
+    all: &Settings,
+    before: &Settings,
+    altered: &[ConfigRecord<'static>],
+) -> Result<(), Refusal> {
+    const KEY: &str = "min.insync.replicas";
+    let named = altered.iter().find(|record| record.name == KEY);
     let refuse = |text: &str| Err(Refusal::new(ErrorCode::InvalidConfig, text));
-    if !resource.name.is_empty() {
+    if !resource.name.is_empty() && named.is_some() {
         return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.");
     }
-    if record.value.is_none() {
+    // Replacing all settings can drop it without a word.
+    let dropped = before.contains_key(KEY) && !all.contains_key(KEY);
+    if resource.name.is_empty() && (dropped || named.is_some_and(|record| record.value.is_none())) {
         return refuse("Cluster-level min.insync.replicas cannot be removed while ELR is enabled.");
     }
     Ok(())

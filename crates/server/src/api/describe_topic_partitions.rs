@@ -90,7 +90,6 @@ fn partition<'a>(image: &Image, index: i32, p: &Arc<Partition>) -> DescribeTopic
     let is_alive = |id: i32| image.cluster.broker(id).is_some_and(|b| !b.fenced);
     let led = p.has_leader() && is_alive(p.leader);
     DescribeTopicPartitionsResponsePartition {
-        error_code: if led { 0 } else { ErrorCode::LeaderNotAvailable.code() },
         partition_index: index,
         leader_id: if led { p.leader } else { -1 },
         leader_epoch: p.leader_epoch,

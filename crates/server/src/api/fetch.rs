@@ -181,8 +181,9 @@ fn read(cx: &Cx<'_>, wanted: &Wanted<'_>, limits: &Limits<'_>, left: u32, first:
         Ok(topic) => topic,
         Err(error) => return Fetched::refused(error),
     };
-    let Some(cell) = topic.cell(wanted.partition) else {
-        return Fetched::refused(ErrorCode::UnknownTopicOrPartition);
+    let cell = match topic.replica(wanted.partition) {
+        Ok(cell) => cell,
+        Err(error) => return Fetched::refused(error),
     };
     cell.used.store(true, Relaxed);
     let mut partition = cell.lock();

@@ -171,13 +171,27 @@ impl<'i> Asked<'i> {
             Some(leader) if leader.endpoint(self.listener).is_none() => ErrorCode::LeaderNotAvailable,
             Some(_) => ErrorCode::None,
         };
+        let is_led = error == ErrorCode::None;
+        // The oldest clients look up every replica among the brokers, and have an error for those that are not there.
+        let is_listed = |id: &i32| {
+            let broker = self.image.cluster.broker(*id);
+            self.version > 0 || broker.is_some_and(|b| !b.fenced && b.endpoint(self.listener).is_some())
+        };
+        let replicas: Vec<i32> = partition.replicas.iter().copied().filter(is_listed).collect();
+        let isr: Vec<i32> = partition.isr.iter().copied().filter(is_listed).collect();
+        let error = match error {
+            ErrorCode::None if replicas.len() < partition.replicas.len() || isr.len() < partition.isr.len() => {
+                ErrorCode::ReplicaNotAvailable
+            }
+            error => error,
+        };
         MetadataResponsePartition {
             error_code: error.code(),
             partition_index: index,
-            leader_id: if error == ErrorCode::None { partition.leader } else { -1 },
+            leader_id: if is_led { partition.leader } else { -1 },
             leader_epoch: partition.leader_epoch,
-            replica_nodes: partition.replicas.to_vec().into(),
-            isr_nodes: partition.isr.to_vec().into(),
+            replica_nodes: replicas.into(),
+            isr_nodes: isr.into(),
             offline_replicas: partition.replicas.iter().copied().filter(|id| !is_alive(*id)).collect(),
             ..Default::default()
         }

@@ -230,8 +230,10 @@ fn validate(
     scratch: &mut Scratch,
     compressor: &mut Compressor,
 ) -> State {
-    let Some((topic, cell)) = topic.and_then(|t| Some((t, t.cell(partition.index)?))) else {
-        return State::refused(ErrorCode::UnknownTopicOrPartition);
+    let Some(topic) = topic else { return State::refused(ErrorCode::UnknownTopicOrPartition) };
+    let cell = match topic.replica(partition.index) {
+        Ok(cell) => cell,
+        Err(code) => return State::refused(code),
     };
     let Some(bytes) = partition.records.as_ref().and_then(Records::borrowed) else {
         return State::refused_with(ErrorCode::InvalidRecord, "The request has no records for the partition");
