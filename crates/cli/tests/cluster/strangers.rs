@@ -45,3 +45,20 @@ fn a_broker_that_lost_its_disk_leads_again_once_it_is_in_sync() {
     cluster.wait_for_full_isr("first-is-3");
     cluster.wait_for_preferred_leaders("first-is-3");
 }
+
+#[test]
+fn a_voters_address_that_is_a_brokers_is_told() {
+    let mut cluster = Cluster::start();
+    let leader = cluster.controller();
+    let (controller, broker) =
+        (cluster.nodes[leader - 1].controller.clone(), cluster.nodes[leader - 1].address.clone());
+    let node = cluster.nodes.iter_mut().find(|node| node.id != leader).unwrap();
+    node.stop();
+    let file = node.file();
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace(&format!("{leader}@{controller}"), &format!("{leader}@{broker}"))).unwrap();
+    node.start();
+    let told = format!("{broker} is not a controller's");
+    wait("the mistake is told", || node.log().contains(&told).then_some(()));
+    assert_eq!(node.log().matches(&told).count(), 1);
+}

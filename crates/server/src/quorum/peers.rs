@@ -8,7 +8,7 @@ use super::convert::{self, Address};
 use super::{Answer, Request};
 use client::{ClientConfig, Connection, Error};
 use metadata::quorum::{FetchFrom, NextFetch, Outgoing, ReplicaKey, VoteReply, VoterSet};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +40,8 @@ pub struct Peers {
     /// Which of them is asked next.
     next: AtomicUsize,
     addresses: Mutex<HashMap<i32, Address>>,
+    /// Where something else than a controller answered.
+    strangers: Mutex<HashSet<Address>>,
     voices: Mutex<HashMap<i32, mpsc::Sender<(ReplicaKey, Outgoing)>>>,
     answers: mpsc::Sender<Request>,
     runtime: Handle,
@@ -62,6 +64,7 @@ impl Peers {
             own,
             next: AtomicUsize::new(0),
             addresses: Mutex::default(),
+            strangers: Mutex::default(),
             voices: Mutex::default(),
             answers,
             runtime,
@@ -96,8 +99,24 @@ impl Peers {
     }
 
     /// A connection to a node of the quorum.
+    ///
+    /// # Errors
+    /// Besides those of connecting, what listens there is no controller, which is logged the first time.
     pub async fn connect(&self, address: &Address) -> Result<Connection, Error> {
-        connect(&self.config, address).await
+        let connection = connect(&self.config, address).await?;
+        if let Err(error) = connection.version(ApiKey::Vote) {
+            if self.strangers.lock().unwrap_or_else(PoisonError::into_inner).insert(address.clone()) {
+                let (host, port) = address;
+                tracing::warn!(
+                    target: "server.quorum",
+                    %error,
+                    "{host}:{port} is not a controller's: controller.quorum.voters and controller.quorum.bootstrap.servers \
+                     name controllers' listeners"
+                );
+            }
+            return Err(error);
+        }
+        Ok(connection)
     }
 
     /// Sends a message to a voter, and its answer to the metadata thread.
