@@ -61,12 +61,13 @@ impl Partition {
     /// NOT_LEADER_OR_FOLLOWER when the leadership ended since the append: another record may stand at its offset by now,
     /// and whether this one stays is not known here. NOT_ENOUGH_REPLICAS_AFTER_APPEND, KAFKA_STORAGE_ERROR.
     pub fn acknowledged(&self, ack: &Ack) -> Option<Result<(), ErrorCode>> {
-        if self.log().fault().is_some() {
-            return Some(Err(ErrorCode::KafkaStorageError));
-        }
+        // First: the log of a replica that was taken away is failed, too.
         let Some(leader) = &self.leader else { return Some(Err(ErrorCode::NotLeaderOrFollower)) };
         if ack.epoch < leader.since && !planted::is(self.settings.bug, Bug::AcknowledgeByOffset) {
             return Some(Err(ErrorCode::NotLeaderOrFollower));
+        }
+        if self.log().fault().is_some() {
+            return Some(Err(ErrorCode::KafkaStorageError));
         }
         if !ack.all {
             return (self.own_end() >= ack.offset).then_some(Ok(()));

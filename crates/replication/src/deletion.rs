@@ -28,11 +28,11 @@ impl Partition {
     /// # Errors
     /// NOT_LEADER_OR_FOLLOWER when this replica does not lead any more: it does not hear of the others. KAFKA_STORAGE_ERROR.
     pub fn deleted(&self, before: i64) -> Option<Result<i64, ErrorCode>> {
-        if self.log().fault().is_some() {
-            return Some(Err(ErrorCode::KafkaStorageError));
-        }
         if !self.is_leader() {
             return Some(Err(ErrorCode::NotLeaderOrFollower));
+        }
+        if self.log().fault().is_some() {
+            return Some(Err(ErrorCode::KafkaStorageError));
         }
         let low_watermark = self.low_watermark();
         (low_watermark >= before).then_some(Ok(low_watermark))

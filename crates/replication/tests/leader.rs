@@ -340,6 +340,21 @@ fn an_acknowledgement_does_not_outlive_the_leadership() {
     assert_eq!(a.partition.acknowledged(&ack), Some(Err(ErrorCode::NotLeaderOrFollower)));
 }
 
+/// A replica that was taken away has a failed log as well; whoever waits looks for the new leader, not for a broken disk.
+#[test]
+fn who_waits_at_a_replica_that_is_taken_away_is_sent_to_the_leader() {
+    let (mut a, _, _) = three(Durability::PageCache, 1, &[1, 2]);
+    let ack = a.append(1, true, 0).unwrap();
+    let parks = [Park::new(1), Park::new(1)];
+    a.partition.park_ack(ack, parks[0].clone());
+    a.partition.park_deletion(1, parks[1].clone());
+    a.partition.resign();
+    a.partition.log_mut().fail(Fault::new("use", "gone", &std::io::ErrorKind::NotFound.into()));
+    assert!(parks.iter().all(|park| park.is_released()));
+    assert_eq!(a.partition.acknowledged(&ack), Some(Err(ErrorCode::NotLeaderOrFollower)));
+    assert_eq!(a.partition.deleted(1), Some(Err(ErrorCode::NotLeaderOrFollower)));
+}
+
 #[test]
 fn an_unbroken_leadership_keeps_its_promises_under_a_new_epoch() {
     let (mut a, mut b, _) = three(Durability::PageCache, 1, &[1, 2]);
