@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use metadata::controller::{
-    BrokerHeartbeat, BrokerRegistration, Command, Controller, CreatedTopic, HeartbeatReply, NewTopic, NodeSettings,
-    Random, Refusal, Reply, activation_records, default_bootstrap_records,
+    AlterOp, BrokerHeartbeat, BrokerRegistration, Command, ConfigChanges, Controller, CreatedTopic, HeartbeatReply,
+    NewTopic, NodeSettings, Random, Refusal, Reply, activation_records, default_bootstrap_records,
 };
 use metadata::image::features::SUPPORTED;
-use metadata::image::{Delta, Endpoint, Image, Partition, SupportedFeature};
+use metadata::image::{ConfigResource, Delta, Endpoint, Image, Partition, SupportedFeature};
 use metadata::machine::Committed;
 use metadata::planted::Bug;
 use metadata::quorum::{MetadataNode, OpenError, Opened, Present};
@@ -254,4 +254,19 @@ impl Decider {
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, Refusal>) -> (ErrorCode, String) {
     let refusal = result.unwrap_err();
     (refusal.code, refusal.message.unwrap_or_default())
+}
+
+/// Key, operation, operand.
+pub type Change<'a> = (&'a str, AlterOp, Option<&'a str>);
+
+pub fn change(resource: ConfigResource, changes: &[Change<'_>]) -> Command {
+    let changes = changes.iter().map(|(key, op, value)| ((*key).to_owned(), *op, value.map(str::to_owned))).collect();
+    Command::IncrementalAlterConfigs { resources: vec![ConfigChanges { resource, changes }], validate_only: false }
+}
+
+pub fn changed(cluster: &mut Decider, resource: ConfigResource, changes: &[Change<'_>]) -> Result<(), Refusal> {
+    match cluster.ask(change(resource, changes)) {
+        Reply::IncrementalAlterConfigs(mut results) => results.remove(0).1,
+        other => panic!("{other:?}"),
+    }
 }
