@@ -59,6 +59,14 @@ fn answer(port: u16, key: ApiKey, version: i16, e: &mut Encoder) {
     }
 }
 
+/// The port of such a node that serves `apis` at these versions.
+async fn serving(apis: &'static [(ApiKey, i16)]) -> u16 {
+    let (listener, port) = listener().await;
+    let answers = move |key, version, _: &[u8], e: &mut Encoder| answer(port, key, version, e);
+    tokio::spawn(node(listener, apis, Arc::new(answers)));
+    port
+}
+
 fn properties(port: u16, more: &[(&str, &str)]) -> Properties {
     let servers = ("bootstrap.servers".to_owned(), format!("127.0.0.1:{port}"));
     let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -69,12 +77,7 @@ fn properties(port: u16, more: &[(&str, &str)]) -> Properties {
 fn leader_epochs_count_from_the_version_that_has_them_right() {
     run(async {
         for (apis, epoch) in [(&[(ApiKey::Metadata, 8)], -1), (&[(ApiKey::Metadata, 9)], 7)] {
-            let (listener, port) = listener().await;
-            tokio::spawn(node(
-                listener,
-                apis,
-                Arc::new(move |key, version, _: &[u8], e: &mut Encoder| answer(port, key, version, e)),
-            ));
+            let port = serving(apis).await;
             let consumer = Consumer::open(&properties(port, &[])).await.unwrap();
             let names = ["t".to_owned()];
             let metadata = consumer.client().metadata(Topics::Names(&names), false, "test").await.unwrap();
@@ -93,12 +96,7 @@ fn a_static_member_does_not_join_as_an_ordinary_one() {
         (ApiKey::Heartbeat, 2),
     ];
     run(async {
-        let (listener, port) = listener().await;
-        tokio::spawn(node(
-            listener,
-            APIS,
-            Arc::new(move |key, version, _: &[u8], e: &mut Encoder| answer(port, key, version, e)),
-        ));
+        let port = serving(APIS).await;
         let properties = properties(port, &[("group.id", "g"), ("group.instance.id", "i")]);
         let mut consumer = Consumer::open(&properties).await.unwrap();
         consumer.subscribe(Subscription::Topics(vec!["t".to_owned()])).unwrap();
@@ -140,12 +138,7 @@ fn a_groups_offsets_are_told_while_transactions_are_open() {
 fn what_a_node_cannot_tell_is_not_told_as_nothing() {
     const APIS: &[(ApiKey, i16)] = &[(ApiKey::Metadata, 11), (ApiKey::DescribeCluster, 1)];
     run(async {
-        let (listener, port) = listener().await;
-        tokio::spawn(node(
-            listener,
-            APIS,
-            Arc::new(move |key, version, _: &[u8], e: &mut Encoder| answer(port, key, version, e)),
-        ));
+        let port = serving(APIS).await;
         let admin = admin(port).await;
         assert!(matches!(admin.list_reassignments().await, Err(Error::Unsupported(_))));
         assert!(matches!(admin.nodes(true).await, Err(Error::Unsupported(_))));

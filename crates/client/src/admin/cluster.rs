@@ -8,10 +8,10 @@ use wire::messages::{
 };
 use wire::{ApiKey, ErrorCode};
 
+use super::Admin;
+
 /// DescribeCluster tells of fenced brokers from this version on.
 const FENCED_FROM: i16 = 2;
-
-use super::Admin;
 
 /// A broker as DescribeCluster tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +41,11 @@ impl Admin {
         const CALL: &str = "listNodes";
         let connection = self.client.any(CALL).await?;
         let endpoint_type = endpoint_type(&connection);
-        if connection.version(ApiKey::DescribeCluster).unwrap_or(-1) < FENCED_FROM && with_fenced {
+        let version = connection.version(ApiKey::DescribeCluster).ok();
+        if with_fenced && version.is_none_or(|version| version < FENCED_FROM) {
             return Err(Error::Unsupported("The node cannot tell which brokers are fenced".into()));
         }
-        if connection.version(ApiKey::DescribeCluster).is_err() {
+        if version.is_none() {
             let metadata = self.client.metadata(Topics::None, false, CALL).await?;
             return Ok(metadata.nodes.into_iter().map(|node| ClusterNode { node, is_fenced: false }).collect());
         }

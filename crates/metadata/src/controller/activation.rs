@@ -64,7 +64,7 @@ pub fn activation_records(
     if level_of(ELIGIBLE_LEADER_REPLICAS_VERSION).is_some_and(|level| level >= 1) {
         // Eligible leader replicas need one min.insync.replicas for all: the cluster's.
         let value = context.settings.fixed_min_insync_replicas().to_string();
-        let record = configs::record(&ConfigResource::default_broker(), "min.insync.replicas", Some(&value));
+        let record = configs::record(&ConfigResource::default_broker(), configs::MIN_INSYNC_REPLICAS, Some(&value));
         records.push(MetadataRecord::Config(record));
     }
     if in_transaction {

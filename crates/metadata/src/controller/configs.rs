@@ -221,8 +221,7 @@ fn elr_to_clear(
     old: &Settings,
     new: &Settings,
 ) -> Option<ClearElrRecord<'static>> {
-    const KEY: &str = "min.insync.replicas";
-    if !image.features.is_elr_enabled() || old.get(KEY) == new.get(KEY) {
+    if !image.features.is_elr_enabled() || old.get(MIN_INSYNC_REPLICAS) == new.get(MIN_INSYNC_REPLICAS) {
         return None;
     }
     match resource.kind {
@@ -275,19 +274,20 @@ fn check_min_isr_under_elr(
     before: &Settings,
     altered: &[ConfigRecord<'static>],
 ) -> Result<(), Refusal> {
-    const KEY: &str = "min.insync.replicas";
-    let named = altered.iter().find(|record| record.name == KEY);
+    let named = altered.iter().find(|record| record.name == MIN_INSYNC_REPLICAS);
     let refuse = |text: &str| Err(Refusal::new(ErrorCode::InvalidConfig, text));
     if !resource.name.is_empty() && named.is_some() {
         return refuse("Broker-level min.insync.replicas cannot be altered while ELR is enabled.");
     }
     // Replacing all settings can drop it without a word.
-    let dropped = before.contains_key(KEY) && !all.contains_key(KEY);
+    let dropped = before.contains_key(MIN_INSYNC_REPLICAS) && !all.contains_key(MIN_INSYNC_REPLICAS);
     if resource.name.is_empty() && (dropped || named.is_some_and(|record| record.value.is_none())) {
         return refuse("Cluster-level min.insync.replicas cannot be removed while ELR is enabled.");
     }
     Ok(())
 }
+
+pub(super) const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
 
 const MAX_VALUE: usize = i16::MAX as usize;
 

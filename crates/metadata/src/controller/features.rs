@@ -11,8 +11,6 @@ use crate::image::features::{
 };
 use crate::image::{ConfigResource, Image, MetadataVersion, ResourceKind};
 
-const MIN_INSYNC_REPLICAS: &str = "min.insync.replicas";
-
 /// How a level may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpgradeType {
@@ -180,14 +178,14 @@ fn not_supported(image: &Image, context: &Context<'_>, name: &str, level: i16) -
 fn one_min_insync_replicas(image: &Image, context: &Context<'_>) -> Vec<MetadataRecord<'static>> {
     let mut records = Vec::new();
     let cluster = ConfigResource::default_broker();
-    if image.configs.value(&cluster, MIN_INSYNC_REPLICAS).is_none() {
+    if image.configs.value(&cluster, configs::MIN_INSYNC_REPLICAS).is_none() {
         let value = context.settings.fixed_min_insync_replicas().to_string();
-        records.push(MetadataRecord::Config(configs::record(&cluster, MIN_INSYNC_REPLICAS, Some(&value))));
+        records.push(MetadataRecord::Config(configs::record(&cluster, configs::MIN_INSYNC_REPLICAS, Some(&value))));
     }
     for (resource, settings) in image.configs.iter() {
         let is_broker = resource.kind == ResourceKind::Broker && *resource != cluster;
-        if is_broker && settings.contains_key(MIN_INSYNC_REPLICAS) {
-            records.push(MetadataRecord::Config(configs::record(resource, MIN_INSYNC_REPLICAS, None)));
+        if is_broker && settings.contains_key(configs::MIN_INSYNC_REPLICAS) {
+            records.push(MetadataRecord::Config(configs::record(resource, configs::MIN_INSYNC_REPLICAS, None)));
         }
     }
     records

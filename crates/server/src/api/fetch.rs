@@ -32,6 +32,7 @@ use wire::{ErrorCode, Uuid};
 pub const VERSIONS: RangeInclusive<i16> = 4..=18;
 /// Who asks in this version can be sent elsewhere, and may read from a follower.
 const RACKS_FROM: i16 = 11;
+/// Clients know KAFKA_STORAGE_ERROR from this version on (KIP-112).
 const STORAGE_ERROR_FROM: i16 = 6;
 const REPLICA_STATE_FROM: i16 = 15;
 /// Answers say from this version on who leads instead.

@@ -176,9 +176,10 @@ impl Groups {
     /// Asks the coordinator of `group_id`.
     ///
     /// # Errors
-    /// When the id is empty and must not be, there is none here (NOT_COORDINATOR), it is still loading, or the log does not take its records in time.
+    /// When the id is empty and must not be (INVALID_GROUP_ID), there is none here (NOT_COORDINATOR), it is still loading, or
+    /// the log does not take its records in time.
     pub async fn ask(&self, node: &Arc<Node>, group_id: &str, request: Request) -> Result<Reply, ErrorCode> {
-        // Whoever coordinates it.
+        // Kafka refuses these before it looks for the coordinator.
         let of_a_named_group = matches!(
             request,
             Request::Join(_) | Request::Sync(_) | Request::Heartbeat(_) | Request::Leave(_) | Request::DeleteOffsets(_)

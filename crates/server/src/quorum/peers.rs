@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tracing::warn;
 use wire::messages::{
     BeginQuorumEpochResponse, EndQuorumEpochResponse, FetchResponse, FetchSnapshotResponse, VoteResponse,
 };
@@ -107,8 +108,7 @@ impl Peers {
         if let Err(error) = connection.version(ApiKey::Vote) {
             if self.strangers.lock().unwrap_or_else(PoisonError::into_inner).insert(address.clone()) {
                 let (host, port) = address;
-                tracing::warn!(
-                    target: "server.quorum",
+                warn!(
                     %error,
                     "{host}:{port} is not a controller's: controller.quorum.voters and controller.quorum.bootstrap.servers \
                      name controllers' listeners"
